@@ -1,0 +1,1 @@
+"""Conversion of trained models, one file per target, installed as ``ehrnet_tf.converters``."""

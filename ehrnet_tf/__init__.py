@@ -1,0 +1,25 @@
+"""EfficientHRNet for TensorFlow and Keras: multi-person pose estimation.
+
+Importing this package imports neither TensorFlow nor Keras; each name below loads what it needs on first use.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EfficientHRNet": "ehrnet_tf.models.efficienthrnet",
+    "PoseEstimator": "ehrnet_tf.runtime.estimator",
+    "load_config": "ehrnet_tf.config",
+}
+_ROOMS = ("converters", "data", "decoding", "evaluation", "keypoints", "models", "runtime", "training")
+
+__all__ = ["EfficientHRNet", "PoseEstimator", "__version__", "load_config"]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"ehrnet_tf.{name}")
+    raise AttributeError(f"module 'ehrnet_tf' has no attribute '{name}'")

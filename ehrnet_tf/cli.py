@@ -1,0 +1,250 @@
+"""The command ``ehrnet``. Exit status: 0 success, 1 failure, 2 unusable arguments.
+
+Every command is a function of the parsed arguments; heavy packages are imported inside it, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from ehrnet_tf import __version__
+from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
+
+# Packages of the extra `train`; a missing one is reported with the extra's name.
+TRAIN_PACKAGES = {"tensorflow", "keras", "pycocotools", "matplotlib", "tensorboard"}
+
+
+def make_data(args: argparse.Namespace) -> None:
+    from ehrnet_tf.data.synthetic import make_dataset
+
+    make_dataset(
+        args.folder,
+        train=args.train,
+        val=args.val,
+        size=args.size,
+        seed=args.seed,
+        max_people=args.max_people,
+        progress=True,
+    )
+    print(f"{args.folder}: {args.train} training and {args.val} validation pictures")
+
+
+def train(args: argparse.Namespace) -> None:
+    from ehrnet_tf.config import load_config
+    from ehrnet_tf.files import write_json
+
+    which = args.config
+    if which is None and args.resume and (Path(args.out) / "config.yaml").is_file():
+        which = Path(args.out) / "config.yaml"
+    config = load_config(which, args.overrides)
+    from ehrnet_tf.training.train import train as run
+
+    result = run(config, args.data, args.out, resume=args.resume)
+    if args.json:
+        write_json(args.json, result)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from ehrnet_tf.evaluation import evaluate as run
+    from ehrnet_tf.files import write_json
+    from ehrnet_tf.runtime.runners import open_runner
+
+    runner = open_runner(args.model, threads=args.threads)
+    figures = run(runner, args.data, args.split, limit=args.limit, results_path=args.results)
+    print(figure_table(figures))
+    if args.json:
+        write_json(args.json, figures)
+
+
+def figure_table(figures: dict) -> str:
+    """What `evaluate` measured, as lines of text."""
+    lines = [f"{figures['model']} ({figures['precision']}), {figures['images']} pictures, {figures['protocol']}"]
+    keys = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+    lines.append("  ".join(f"{key} {figures[key]:.3f}" for key in keys))
+    stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in figures["ms"].items())
+    lines.append(f"ms a picture: {stages}")
+    return "\n".join(lines)
+
+
+def export(args: argparse.Namespace) -> None:
+    from ehrnet_tf.converters.calibration import calibration_pictures
+    from ehrnet_tf.converters.tflite import export_tflite
+    from ehrnet_tf.files import write_json
+    from ehrnet_tf.runtime.estimator import PoseEstimator
+
+    if Path(args.model).suffix != ".keras":
+        raise UsageError(f"{args.model}: only .keras models are converted")
+    if args.precision == "int8" and not args.calibration:
+        raise UsageError("--precision int8 needs --calibration DIR, a folder of pictures like those to come")
+    source = PoseEstimator(args.model)
+    pictures, metadata = None, dict(source.runner.metadata)
+    if args.calibration:
+        pictures = calibration_pictures(args.calibration, source.input_size, args.calibration_size, args.seed)
+        metadata["calibration"] = {"folder": args.calibration, "seed": args.seed}
+    metadata["source"] = args.model
+    report = export_tflite(source.runner.model, args.out, args.precision, pictures, metadata=metadata)
+    print(f"{args.out}: {args.precision}, {report['bytes'] / 2**20:.2f} MB, {sum(report['ops'].values())} operators")
+    print(f"difference from {args.model} on {report['pictures']} pictures:")
+    for name, difference in report["differences"].items():
+        print(f"  {name:11} worst {difference['max']:.4f}, mean {difference['mean']:.5f}")
+    if args.json:
+        write_json(args.json, report)
+
+
+def predict(args: argparse.Namespace) -> None:
+    import cv2
+    from tqdm import tqdm
+
+    from ehrnet_tf.files import atomic_path, write_json
+    from ehrnet_tf.images import read_image
+    from ehrnet_tf.runtime.estimator import PoseEstimator
+
+    paths = find_pictures(args.inputs)
+    estimator = PoseEstimator(args.model, threads=args.threads)
+    found, failed = [], 0
+    for path in tqdm(paths, unit="picture", disable=len(paths) < 3):
+        try:
+            image = read_image(path)
+        except EhrnetError as error:
+            failed += 1
+            print(f"skipped: {error}", file=sys.stderr)
+            continue
+        poses = estimator(image)
+        found.append({"file": str(path), **poses.to_dict()})
+        if args.out:
+            drawing = cv2.cvtColor(poses.draw(image), cv2.COLOR_RGB2BGR)
+            with atomic_path(output_path(path, args.out)) as temporary:
+                if not cv2.imwrite(str(temporary), drawing):
+                    raise EhrnetError(f"{args.out}: cannot write the drawing of {path.name}")
+        if not args.json and not args.out:
+            print(f"{path}: {len(poses)} people")
+    if args.json:
+        write_json(args.json, found)
+    people = sum(len(entry["people"]) for entry in found)
+    where = f"; drawings in {args.out}" if args.out else ""
+    print(f"{people} people in {len(found)} pictures{where}")
+    if failed:
+        raise EhrnetError(f"{failed} of {len(paths)} inputs could not be read")
+
+
+def find_pictures(inputs: list[str]) -> list[Path]:
+    """The files named by ``inputs``; a folder stands for the pictures in it, in name order."""
+    from ehrnet_tf.images import SUFFIXES
+
+    paths: list[Path] = []
+    for entry in map(Path, inputs):
+        if entry.is_dir():
+            inside = sorted(p for p in entry.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UsageError(f"{entry}: no pictures in this folder ({', '.join(sorted(SUFFIXES))})")
+            paths += inside
+        elif entry.is_file():
+            paths.append(entry)
+        else:
+            raise UsageError(f"{entry}: no such file or folder")
+    return paths
+
+
+def output_path(path: Path, folder: str) -> Path:
+    """Where the drawing of ``path`` goes: the same name, as PNG or JPEG."""
+    suffix = path.suffix.lower() if path.suffix.lower() in (".png", ".jpg", ".jpeg") else ".png"
+    return Path(folder) / f"{path.stem}{suffix}"
+
+
+def demo(args: argparse.Namespace) -> None:
+    from ehrnet_tf.demo import run
+
+    run(args.out, args.overrides)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ehrnet", description="EfficientHRNet: multi-person pose estimation, trained, converted and run."
+    )
+    parser.add_argument("--version", action="version", version=f"ehrnet-tf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(function, name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command(make_data, "make-data", "Write the synthetic data set in COCO layout.")
+    sub.add_argument("folder", help="new folder, or one written by this command")
+    sub.add_argument("--train", type=int, default=1200, metavar="N", help="training pictures (%(default)s)")
+    sub.add_argument("--val", type=int, default=100, metavar="N", help="validation pictures (%(default)s)")
+    sub.add_argument("--size", type=int, default=256, metavar="PX", help="long side of a picture (%(default)s)")
+    sub.add_argument("--max-people", type=int, default=6, metavar="N", help="people in a picture (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (%(default)s)")
+
+    sub = command(train, "train", "Train a model.")
+    sub.add_argument("--config", metavar="C", help="YAML file, or the name of one in configs/ (default: all defaults)")
+    sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
+    sub.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+    sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    sub.add_argument("--json", metavar="FILE", help="write the best AP there")
+    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values, e.g. train.batch_size=16")
+
+    sub = command(evaluate, "eval", "Measure COCO AP of a model file.")
+    sub.add_argument("model", help=".keras or .tflite")
+    sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
+    sub.add_argument("--split", default="val2017", help="%(default)s")
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
+    sub.add_argument("--results", metavar="FILE", help="write the poses as COCO results")
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
+
+    sub = command(export, "export", "Convert a model and compare the result with it.")
+    sub.add_argument("model", help=".keras file")
+    sub.add_argument("--format", choices=["tflite"], default="tflite", help="%(default)s")
+    sub.add_argument("--precision", choices=["float32", "float16", "int8"], default="float32", help="%(default)s")
+    sub.add_argument("--calibration", metavar="DIR", help="folder of pictures, or of COCO data; needed for int8")
+    sub.add_argument("--calibration-size", type=int, default=128, metavar="N", help="pictures drawn (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="of the drawing of calibration pictures (%(default)s)")
+    sub.add_argument("--out", required=True, metavar="F", help="file to write")
+    sub.add_argument("--json", metavar="FILE", help="write the comparison there")
+
+    sub = command(predict, "predict", "Find people in pictures.")
+    sub.add_argument("model", help=".keras or .tflite")
+    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
+    sub.add_argument("--out", metavar="DIR", help="write drawings there")
+    sub.add_argument("--json", metavar="F", help="write the poses there")
+    sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
+
+    sub = command(demo, "demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")
+    sub.add_argument("--out", default="demo_output", metavar="DIR", help="%(default)s")
+    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values over configs/demo.yaml")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; errors meant for the user end in one line on stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    args = build_parser().parse_args(argv)
+    try:
+        args.function(args)
+    except EhrnetError as error:
+        print(f"ehrnet: {error}", file=sys.stderr)
+        return error.exit_status
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
+            raise
+        print(f"ehrnet: {MissingExtraError(error.name, 'train')}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"ehrnet: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("ehrnet: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""Configuration: frozen dataclasses, filled from strict YAML and ``a.b=c`` overrides.
+
+A YAML file holds the sections of `Config` and names only what differs from the defaults. An unknown key, a wrong type
+or a value out of range is an error that names the key, the file and the nearest valid key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ehrnet_tf.configs import FOLDER
+from ehrnet_tf.decoding import DecoderSettings
+from ehrnet_tf.errors import UsageError
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Arguments of `ehrnet_tf.EfficientHRNet`."""
+
+    variant: str = "H-4"  # H0 ... H-4, or any "H<phi>"
+    input_size: int | None = None  # pixels, a multiple of 32; None: the variant's own
+    keypoints: str = "coco"  # a name in configs/keypoints or the path of a YAML file
+    activation: str = "swish"  # of the backbone: swish, relu, relu6
+    squeeze_excite: bool = True
+    width_divisor: int | None = None  # round every branch width to a multiple of this; None: as published
+    tags_on_both_stages: bool = False
+    drop_connect: float = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+    """Random geometry of training pictures (reference: HigherHRNet)."""
+
+    rotation: float = 30.0  # degrees, +-
+    scale: tuple[float, float] = (0.75, 1.5)  # the window's side over the picture's short side
+    translate: float = 0.2  # +-, of the window's side (the published 40 of 200)
+    flip: float = 0.5  # probability of mirroring
+
+    def __post_init__(self):
+        _check(0 <= self.rotation <= 180, "rotation must lie in 0..180 degrees")
+        _check(0 < self.scale[0] <= self.scale[1], "scale must be two positive numbers, the smaller first")
+        _check(self.translate >= 0, "translate must not be negative")
+        _check(0 <= self.flip <= 1, "flip must lie in 0..1")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and the targets made of them."""
+
+    train_split: str = "train2017"
+    val_split: str = "val2017"
+    limit: int | None = None  # use only the first so many training pictures
+    val_limit: int | None = None
+    sigma: float = 2.0  # of the Gaussian targets, in cells, at both resolutions
+    max_people: int = 30  # people of a picture that the tag loss takes in
+    shuffle: int = 4096  # records in the shuffle buffer
+
+    def __post_init__(self):
+        _check(self.sigma > 0, "sigma must be positive")
+        _check(self.max_people >= 1, "max_people must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; `tag_form` is the push term's shape (see `training.losses`)."""
+
+    heatmaps_4: float = 1.0
+    heatmaps_2: float = 1.0
+    pull: float = 1e-3
+    push: float = 1e-3
+    tag_form: str = "exp"
+
+    def __post_init__(self):
+        _check(self.tag_form in ("exp", "hinge"), "tag_form must be 'exp' or 'hinge'")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation."""
+
+    epochs: int = 300
+    steps_per_epoch: int | None = None  # None: once through the data
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 0.0  # linear, from 0
+    schedule: str = "step"  # step: times `decay` at each of `milestones`; cosine: to 0 over all epochs
+    milestones: tuple[float, ...] = (200.0, 260.0)  # epochs
+    decay: float = 0.1
+    seed: int = 0
+    validate_every: int = 1  # epochs between validations by AP
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "validate_every"):
+            _check(getattr(self, name) >= 1, f"{name} must be at least 1")
+        _check(self.learning_rate > 0, "learning_rate must be positive")
+        _check(self.schedule in ("step", "cosine"), "schedule must be 'step' or 'cosine'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    data: DataConfig = DataConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    decode: DecoderSettings = DecoderSettings()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole configuration as plain values, ready for YAML or JSON."""
+        return _plain(dataclasses.asdict(self))
+
+
+def load_config(which: str | os.PathLike | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Reads a configuration.
+
+    Args:
+      which: a YAML file's path or a name among `configs/*.yaml` ("demo"); None: the defaults.
+      overrides: ``section.key=value`` strings, the value in YAML syntax, applied in order.
+
+    Raises:
+      UsageError: no such file or name, not YAML, an unknown key, a wrong type, a value out of range.
+    """
+    data: dict[str, Any] = {}
+    source = "configuration"
+    if which is not None:
+        path = _find(which)
+        source = str(path)
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"{source}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    config = _build(Config, data, source, "")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UsageError(f"override '{override}': write it as section.key=value")
+        try:
+            value: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"override '{override}': the value is not valid YAML") from error
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        config = _build(Config, value, f"override '{override}'", "", config)
+    return config
+
+
+def save_config(path: str | os.PathLike, config: Config) -> None:
+    """Writes every value of ``config`` as a YAML file that `load_config` reads."""
+    from ehrnet_tf.files import write_text
+
+    write_text(path, yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+
+def _find(which: str | os.PathLike) -> Path:
+    path = Path(which)
+    if path.is_file():
+        return path
+    named = FOLDER / f"{str(which).lower()}.yaml"
+    if named.is_file():
+        return named
+    names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+    raise UsageError(f"config '{which}': neither a YAML file nor one of the named configurations ({names})")
+
+
+def _build(cls: type, data: Any, source: str, where: str, base: Any = None) -> Any:
+    """An instance of the dataclass ``cls`` from a mapping, on top of ``base`` (default: the defaults)."""
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{source}: '{where.rstrip('.') or 'the file'}' must be a mapping of keys to values")
+    base = cls() if base is None else base
+    hints = typing.get_type_hints(cls)
+    changes = {}
+    for key, value in data.items():
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
+            hint = f"did you mean '{where}{near[0]}'?" if near else f"known here: {', '.join(hints)}"
+            raise UsageError(f"{source}: unknown key '{where}{key}'; {hint}")
+        if dataclasses.is_dataclass(hints[key]):
+            changes[key] = _build(hints[key], value, source, f"{where}{key}.", getattr(base, key))
+        else:
+            try:
+                changes[key] = _convert(value, hints[key])
+            except (TypeError, ValueError):
+                raise UsageError(f"{source}: '{where}{key}' must be {_describe(hints[key])}, not {value!r}") from None
+    try:
+        return dataclasses.replace(base, **changes)
+    except ValueError as error:
+        raise UsageError(f"{source}: {where}{error}") from error
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """``value`` as the type ``hint``; ints pass as floats and lists as tuples, nothing else is bent."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            if type(None) in arguments:
+                return None
+            raise TypeError
+        return _convert(value, next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise ValueError
+        return tuple(_convert(v, arguments[0]) for v in value)
+    if isinstance(value, str) and hint is float:
+        return float(value)  # YAML 1.1 reads 1e-3 as a string
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise TypeError
+    return value
+
+
+def _describe(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join("null" if a is type(None) else _describe(a) for a in arguments)
+    if origin is tuple:
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"a list of {count}values, each {_describe(arguments[0])}"
+    return {int: "an integer", float: "a number", str: "a string", bool: "true or false"}[hint]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,77 @@
+"""Training targets of a batch: Gaussian heat-maps and the places where the tag loss reads the tag map.
+
+B pictures, P people (padded), K keypoints. Frame: continuous map cells, x right, y down; cell (row i, column j) covers
+[j, j+1) x [i, i+1), so that a keypoint in input pixels divided by the map's stride is one in cells.
+
+The formulas are the reference's (HigherHRNet, lib/dataset/target_generators: HeatmapGenerator, JointsGenerator).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def gaussian_heatmaps(keypoints: tf.Tensor, height: int, width: int, sigma: float = 2.0) -> tf.Tensor:
+    """Heat-maps with a Gaussian of height 1 on every keypoint, the maximum where people overlap.
+
+    The centre is cut to its integer cell; the Gaussian ends 3 sigma + 1 cells from it (a 15x15 window at sigma 2).
+
+    Args:
+      keypoints: (B, P, K, 3) float32: x, y in map cells, v; v = 0 or a centre outside the map draws nothing.
+      height, width: of the maps, cells.
+      sigma: standard deviation, cells.
+
+    Returns:
+      (B, height, width, K) float32.
+    """
+    batch, k = tf.shape(keypoints)[0], keypoints.shape[2]
+    cells, inside = _cells(keypoints, height, width)
+    where = tf.where(inside)  # (N, 3): picture, person, keypoint
+    centre = tf.gather_nd(cells, where)  # (N, 2): x, y
+
+    radius = round(3 * sigma + 1)
+    offsets = tf.range(-radius, radius + 1)
+    profile = tf.exp(-tf.cast(offsets**2, tf.float32) / (2 * sigma**2))
+    x = centre[:, 0, None] + offsets  # (N, window)
+    y = centre[:, 1, None] + offsets
+    profile_x = tf.where((x >= 0) & (x < width), profile, 0.0)
+    profile_y = tf.where((y >= 0) & (y < height), profile, 0.0)
+    values = profile_y[:, :, None] * profile_x[:, None, :]  # (N, window, window), 0 beyond the map's edge
+
+    x, y = tf.clip_by_value(x, 0, width - 1), tf.clip_by_value(y, 0, height - 1)
+    picture, keypoint = tf.cast(where[:, 0], tf.int32), tf.cast(where[:, 2], tf.int32)
+    row = (picture[:, None] * height + y)[:, :, None] * width
+    index = (row + x[:, None, :]) * k + keypoint[:, None, None]
+    flat = tf.tensor_scatter_nd_max(
+        tf.zeros([batch * height * width * k]), tf.reshape(index, [-1, 1]), tf.reshape(values, [-1])
+    )
+    return tf.reshape(flat, [batch, height, width, k])
+
+
+def tag_joints(keypoints: tf.Tensor, height: int, width: int, max_people: int) -> tf.Tensor:
+    """Where each person's tags stand in the tag map.
+
+    Args:
+      keypoints: (B, P, K, 3) float32: x, y in map cells, v.
+      height, width: of the tag map, cells.
+      max_people: people beyond these are left out.
+
+    Returns:
+      (B, max_people, K, 2) int32: entry [b, p, k] is joint k of person p: the index (y * width + x) * K + k into a tag
+      map (height, width, K) laid out flat, and 1; or 0, 0 where the joint is absent.
+    """
+    batch, k = tf.shape(keypoints)[0], keypoints.shape[2]
+    keypoints = keypoints[:, :max_people]
+    cells, inside = _cells(keypoints, height, width)
+    index = (cells[..., 1] * width + cells[..., 0]) * k + tf.range(k)
+    flag = tf.cast(inside, tf.int32)
+    joints = tf.stack([index * flag, flag], axis=-1)
+    joints = tf.pad(joints, [[0, 0], [0, max_people - tf.shape(joints)[1]], [0, 0], [0, 0]])
+    return tf.reshape(joints, [batch, max_people, k, 2])
+
+
+def _cells(keypoints: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The integer cells x, y (B, P, K, 2) int32 of keypoints, and which are labelled and on the map (B, P, K) bool."""
+    cells = tf.cast(keypoints[..., :2], tf.int32)  # cut towards 0, as the reference does
+    on_map = tf.reduce_all((cells >= 0) & (cells < [width, height]), axis=-1)
+    return cells, on_map & (keypoints[..., 2] > 0)

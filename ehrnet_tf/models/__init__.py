@@ -1,0 +1,1 @@
+"""The network: compound scaling, layers, backbone, fusion stages, head, and the whole model."""

@@ -1,0 +1,76 @@
+"""Fitting a picture into the network's input, and taking coordinates back.
+
+Frame: continuous, x right, y down; pixel (row i, column j) covers [j, j+1) x [i, i+1), its centre lies at +0.5.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from ehrnet_tf.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Letterbox:
+    """The map from a picture to the network's input: x' = scale·x + dx, y' = scale·y + dy, all in pixels.
+
+    Attributes:
+      scale: input pixels a picture pixel.
+      dx, dy: where the picture's upper left corner lies in the input.
+      image_size: (height, width) of the picture.
+    """
+
+    scale: float
+    dx: float
+    dy: float
+    image_size: tuple[int, int]
+
+    def to_input(self, xy: np.ndarray) -> np.ndarray:
+        """(..., 2) picture coordinates x, y → (..., 2) input coordinates."""
+        return np.asarray(xy) * self.scale + (self.dx, self.dy)
+
+    def to_image(self, xy: np.ndarray) -> np.ndarray:
+        """(..., 2) input coordinates x, y → (..., 2) picture coordinates, which may lie outside the picture."""
+        return (np.asarray(xy) - (self.dx, self.dy)) / self.scale
+
+
+def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
+    """Scales a picture uniformly to the largest that fits, and centres it; the rest is 0.
+
+    Bilinear, as `data.transforms` does it for training. A picture that shrinks to less than half is first averaged over
+    areas to about twice the size it ends with, lest bilinear sampling skips pixels.
+
+    Args:
+      image: (h, w, 3) uint8.
+      size: (H, W) of the result, pixels.
+
+    Returns:
+      (H, W, 3) uint8, and the geometry.
+
+    Raises:
+      UsageError: the picture is not (h, w, 3) uint8 or is empty.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise UsageError(f"picture of shape {image.shape}, {image.dtype}: give (height, width, 3) uint8")
+    height, width = image.shape[:2]
+    box = fit((height, width), size)
+    if box.scale < 0.5:
+        reduced = (max(1, round(2 * box.scale * width)), max(1, round(2 * box.scale * height)))
+        image = cv2.resize(image, reduced, interpolation=cv2.INTER_AREA)
+    scale_x = box.scale * width / image.shape[1]
+    scale_y = box.scale * height / image.shape[0]
+    # cv2 puts pixel centres at integers: index' + 0.5 = scale * (index + 0.5) + d.
+    matrix = np.array(
+        [[scale_x, 0, (scale_x - 1) / 2 + box.dx], [0, scale_y, (scale_y - 1) / 2 + box.dy]], np.float64
+    )
+    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR), box
+
+
+def fit(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:
+    """The geometry alone: a picture of ``image_size`` (h, w) in an input of ``size`` (H, W), pixels."""
+    (h, w), (height, width) = image_size, size
+    scale = min(height / h, width / w)
+    return Letterbox(scale, (width - scale * w) / 2, (height - scale * h) / 2, (h, w))

@@ -1,0 +1,203 @@
+"""What a model file knows of itself: a JSON object in the zip member ``ehrnet.json``.
+
+A .keras file is a zip archive and gets one more member; behind a .tflite flatbuffer a zip archive is appended, which
+runtimes ignore. Both formats load as before.
+
+Keys that every file written here has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
+(height and width in pixels, None where free; nominal, the (height, width) to use then; dtype, color, letterbox),
+``strides`` (pixels a cell, by output), ``decoder`` (`DecoderSettings` as a dict), ``precision``, ``versions``. Any other
+key is free: calibration, source, licence, accuracy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ehrnet_tf import keypoints as keypoint_sets
+from ehrnet_tf.config import Config
+from ehrnet_tf.decoding import DecoderSettings
+from ehrnet_tf.errors import ModelFileError, UsageError
+from ehrnet_tf.files import atomic_path
+from ehrnet_tf.keypoints import KeypointSet
+from ehrnet_tf.models import scaling
+
+if TYPE_CHECKING:
+    import keras
+
+MEMBER = "ehrnet.json"
+STRIDES = {"heatmaps_4": 4, "tags": 4, "heatmaps_2": 2}
+_NAME_PREFIX = "efficienthrnet_"
+_PACKAGES = ("ehrnet-tf", "keras", "tensorflow")
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
+    """The metadata of a .keras or .tflite file; None if it holds none.
+
+    Raises:
+      ModelFileError: no such file, or its metadata is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model file")
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if MEMBER not in archive.namelist():
+                return None
+            metadata = json.loads(archive.read(MEMBER))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelFileError(f"{path}: its metadata ({MEMBER}) is damaged ({error}); copy or export it again") from error
+    if not isinstance(metadata, dict):
+        raise ModelFileError(f"{path}: its metadata ({MEMBER}) is not a JSON object; export the file again")
+    return metadata
+
+
+def append_metadata(path: str | os.PathLike, metadata: dict[str, Any]) -> None:
+    """Adds ``metadata`` to a .keras or .tflite file, in place of earlier metadata; all of it or nothing.
+
+    Raises:
+      ModelFileError: no such file.
+    """
+    path = Path(path)
+    earlier = read_metadata(path)
+    with atomic_path(path) as temporary:
+        if earlier is None:
+            shutil.copyfile(path, temporary)
+        else:
+            _copy_without_metadata(path, temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(MEMBER, json.dumps(metadata, indent=1))
+
+
+def _copy_without_metadata(source: Path, target: Path) -> None:
+    """Copies what lies before the archive (a flatbuffer or nothing), then every other member."""
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        with source.open("rb") as file:
+            target.write_bytes(file.read(min(m.header_offset for m in members)))
+        with zipfile.ZipFile(target, "a") as copy:
+            for member in members:
+                if member.filename != MEMBER:
+                    copy.writestr(member, archive.read(member))
+
+
+def model_metadata(
+    model: keras.Model,
+    config: Config | None = None,
+    keypoints: str | os.PathLike | KeypointSet | None = None,
+    precision: str = "float32",
+    **extra: Any,
+) -> dict[str, Any]:
+    """The metadata of an `EfficientHRNet`.
+
+    Args:
+      model: the Keras model; sizes are read off its input and outputs.
+      config: what it was built and trained with: its keypoint set and decoder settings are taken over; None: the
+        defaults.
+      keypoints: the keypoint set that the channels stand for; None: the configuration's, else "coco" if there are 17.
+      precision: of weights and arithmetic: "float32", "float16", "int8".
+      **extra: free keys to add.
+
+    Raises:
+      UsageError: the model is no `EfficientHRNet`, or the keypoint set does not fit its channels.
+    """
+    outputs = model.output
+    if not isinstance(outputs, dict) or not set(STRIDES) <= set(outputs):
+        raise UsageError(f"model '{model.name}': has not the outputs {', '.join(STRIDES)}; build it by EfficientHRNet")
+    if keypoints is None and config is not None:
+        keypoints = config.model.keypoints
+    points = choose_keypoints(keypoints, None, outputs["tags"].shape[-1], f"model '{model.name}'")
+    height, width = model.input_shape[1:3]
+    variant = model.name.removeprefix(_NAME_PREFIX).upper() if model.name.startswith(_NAME_PREFIX) else None
+    return {
+        "variant": variant,
+        "keypoints": points.to_dict(),
+        "input": {
+            "height": height,
+            "width": width,
+            "nominal": _nominal_size(height, width, variant),
+            "dtype": "uint8",
+            "color": "RGB",
+            "letterbox": "uniform scale, centred, bilinear, border 0",
+        },
+        "strides": dict(STRIDES),
+        "decoder": dataclasses.asdict(config.decode if config else DecoderSettings()),
+        "precision": precision,
+        "versions": package_versions(),
+        **extra,
+    }
+
+
+def _nominal_size(height: int | None, width: int | None, variant: str | None) -> list[int] | None:
+    if height and width:
+        return [height, width]
+    if variant is None:
+        return None
+    side = scaling.scale(variant).input_size
+    return [height or side, width or side]
+
+
+def choose_keypoints(
+    given: str | os.PathLike | KeypointSet | None, metadata: dict[str, Any] | None, channels: int, source: str
+) -> KeypointSet:
+    """The keypoint set of a model: the one given, else the metadata's, else "coco" if there are 17 channels.
+
+    Args:
+      given: a set, its name or YAML file, or None.
+      metadata: the model's metadata, or None.
+      channels: K of the model's outputs.
+      source: what error messages call the model.
+
+    Raises:
+      UsageError: none of the three, or the set has not K keypoints.
+    """
+    if given is not None:
+        points = keypoint_sets.load(given)
+    elif metadata and metadata.get("keypoints"):
+        points = KeypointSet.from_dict(metadata["keypoints"], f"{source}: keypoints in {MEMBER}")
+    elif channels == 17:
+        points = keypoint_sets.load("coco")
+    else:
+        raise UsageError(f"{source}: has {channels} keypoint channels but does not say which; give keypoints=")
+    if len(points) != channels:
+        raise UsageError(f"{source}: has {channels} keypoint channels, the set '{points.name}' {len(points)} keypoints")
+    return points
+
+
+def package_versions() -> dict[str, str]:
+    """The installed versions of the packages that a model file depends on."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def save_keras(model: keras.Model, path: str | os.PathLike, metadata: dict[str, Any] | None = None) -> None:
+    """Writes a .keras file with its metadata, all of it or nothing; `keras.saving.load_model` reads it.
+
+    Args:
+      model: an `EfficientHRNet`.
+      path: where to, ending in .keras.
+      metadata: default: `model_metadata(model)`.
+
+    Raises:
+      UsageError: ``path`` has another suffix, or the model needs ``metadata`` that say its keypoints.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise UsageError(f"{path}: the name of a Keras model file must end in .keras")
+    metadata = model_metadata(model) if metadata is None else metadata
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+        append_metadata(temporary, metadata)

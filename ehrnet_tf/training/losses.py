@@ -1,0 +1,128 @@
+"""Losses for `model.compile`: heat-maps by masked squared error, tags by associative embedding.
+
+Both are written with `keras.ops` alone and run on every Keras backend. Sources: associative embedding (arXiv
+1611.05424) in HigherHRNet's form (arXiv 1908.10357); the hinge form of the push term follows CornerNet (arXiv
+1808.01244).
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from ehrnet_tf.config import LossConfig
+
+HINGE_MARGIN = 2.0  # people further apart than this cost nothing; the decoder joins tags closer than 1
+
+
+@keras.saving.register_keras_serializable("ehrnet_tf")
+class HeatmapLoss(keras.losses.Loss):
+    """Mean squared error per cell, times ``weight``.
+
+    y_true, y_pred: (B, H, W, K). The mask, (B, H, W) with 0 where nothing is known, is passed as sample weight; masked
+    cells count as 0 in a mean over all cells, as in the reference.
+    """
+
+    def __init__(self, weight: float = 1.0, name: str = "heatmap_loss"):
+        super().__init__(name=name)
+        self.weight = weight
+
+    def call(self, y_true, y_pred):
+        return self.weight * ops.mean(ops.square(y_pred - y_true), axis=-1)
+
+    def get_config(self):
+        return {"weight": self.weight, "name": self.name}
+
+
+def people_tags(joints, tags):
+    """The tag values at the people's keypoints.
+
+    Args:
+      joints: (B, P, K, 2): index into the tag map flattened channels-last, (y * W + x) * K + k, and a flag 0 or 1.
+      tags: (B, H, W, K).
+
+    Returns:
+      values (B, P, K), flags (B, P, K), means (B, P) over each person's flagged keypoints, present (B, P): 1 where a
+      person has any. All float.
+    """
+    index = ops.cast(joints[..., 0], "int32")
+    flags = ops.cast(joints[..., 1], tags.dtype)
+    flat = ops.reshape(tags, (ops.shape(tags)[0], -1))
+    values = ops.take_along_axis(flat, ops.reshape(index, (ops.shape(index)[0], -1)), axis=1)
+    values = ops.reshape(values, ops.shape(index))
+    count = ops.sum(flags, axis=-1)
+    means = ops.sum(values * flags, axis=-1) / ops.maximum(count, 1.0)
+    return values, flags, means, ops.cast(count > 0, tags.dtype)
+
+
+def pull_loss(joints, tags):
+    """(B,): mean over the people of the mean squared distance of a person's tags to their mean; 0 without people."""
+    values, flags, means, present = people_tags(joints, tags)
+    square = ops.square(values - means[..., None]) * flags
+    each = ops.sum(square, axis=-1) / ops.maximum(ops.sum(flags, axis=-1), 1.0)
+    return ops.sum(each, axis=-1) / ops.maximum(ops.sum(present, axis=-1), 1.0)
+
+
+def push_loss(joints, tags, form: str = "exp"):
+    """(B,): how close different people's mean tags lie, from 0 (far) to 0.5 (all equal); 0 with fewer than two people.
+
+    Half the mean over ordered pairs of exp(-d²) ("exp", the reference) or of max(0, 1 - |d| / 2) ("hinge"), whose
+    gradient does not vanish where tags coincide.
+    """
+    _, _, means, present = people_tags(joints, tags)
+    difference = means[:, :, None] - means[:, None, :]
+    if form == "exp":
+        near = ops.exp(-ops.square(difference))
+    else:
+        near = ops.relu(1.0 - ops.abs(difference) / HINGE_MARGIN)
+    near = near * present[:, :, None] * present[:, None, :]
+    count = ops.sum(present, axis=-1)
+    pairs = ops.maximum(count * (count - 1), 1.0)
+    return 0.5 * (ops.sum(near, axis=(1, 2)) - count) / pairs
+
+
+@keras.saving.register_keras_serializable("ehrnet_tf")
+class TagLoss(keras.losses.Loss):
+    """``pull`` times `pull_loss` plus ``push`` times `push_loss`.
+
+    y_true: joints (B, P, K, 2) as in `people_tags` (Keras hands them over as float32, exact up to 2^24); y_pred: tag
+    maps (B, H, W, K). ``form``: "exp" or "hinge".
+    """
+
+    def __init__(self, pull: float = 1e-3, push: float = 1e-3, form: str = "exp", name: str = "tag_loss"):
+        super().__init__(name=name)
+        self.pull, self.push, self.form = pull, push, form
+
+    def call(self, y_true, y_pred):
+        return self.pull * pull_loss(y_true, y_pred) + self.push * push_loss(y_true, y_pred, self.form)
+
+    def get_config(self):
+        return {"pull": self.pull, "push": self.push, "form": self.form, "name": self.name}
+
+
+def pose_losses(config: LossConfig | None = None, tags_on_both_stages: bool = False) -> dict[str, keras.losses.Loss]:
+    """One loss for each output of an `EfficientHRNet`, weights included: the ``loss`` of ``model.compile``."""
+    config = config or LossConfig()
+    losses: dict[str, keras.losses.Loss] = {
+        "heatmaps_4": HeatmapLoss(config.heatmaps_4),
+        "tags": TagLoss(config.pull, config.push, config.tag_form),
+        "heatmaps_2": HeatmapLoss(config.heatmaps_2),
+    }
+    if tags_on_both_stages:
+        losses["tags_2"] = TagLoss(config.pull, config.push, config.tag_form)
+    return losses
+
+
+def tag_metrics() -> dict[str, list]:
+    """The pull and push terms apart, unweighted: the ``metrics`` of ``model.compile``.
+
+    A push that stays near its collapsed value beside a small pull means that all people get the same tag.
+    """
+
+    def pull(y_true, y_pred):
+        return pull_loss(y_true, y_pred)
+
+    def push(y_true, y_pred):
+        return push_loss(y_true, y_pred)
+
+    return {"tags": [keras.metrics.MeanMetricWrapper(pull, "pull"), keras.metrics.MeanMetricWrapper(push, "push")]}

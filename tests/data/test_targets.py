@@ -1,0 +1,88 @@
+"""Targets equal the reference's (tests/golden/training.npz)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ehrnet_tf.data.targets import gaussian_heatmaps, tag_joints
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "training.npz")
+CASES = range(5)
+
+
+def to_reference_joints(joints, res):
+    """(max_people, K, 2) of `tag_joints` → the reference's: index k·res² + y·res + x, packed to the front."""
+    k = joints.shape[1]
+    packed = np.zeros_like(joints)
+    for p, row in enumerate(joints):
+        present = row[row[:, 1] > 0, 0]
+        cell, joint = present // k, present % k
+        packed[p, : len(present), 0] = joint * res**2 + cell
+        packed[p, : len(present), 1] = 1
+    return packed
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_heatmaps_equal_the_reference(case):
+    points, res = GOLDEN[f"case{case}_keypoints"], int(GOLDEN[f"case{case}_res"])
+    maps = gaussian_heatmaps(tf.constant(points[None]), res, res)
+    assert maps.dtype == tf.float32
+    np.testing.assert_allclose(maps[0], GOLDEN[f"case{case}_heatmaps"].transpose(1, 2, 0), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_joints_equal_the_reference(case):
+    points, res = GOLDEN[f"case{case}_keypoints"], int(GOLDEN[f"case{case}_res"])
+    joints = tag_joints(tf.constant(points[None]), res, res, 30)
+    assert joints.dtype == tf.int32 and joints.shape == (1, 30, 17, 2)
+    np.testing.assert_array_equal(to_reference_joints(joints[0].numpy(), res), GOLDEN[f"case{case}_joints"])
+
+
+def test_a_padded_batch_equals_its_pictures_one_by_one():
+    people = [GOLDEN[f"case{case}_keypoints"] for case in CASES]
+    most = max(map(len, people))
+    batch = np.stack([np.pad(p, ((0, most - len(p)), (0, 0), (0, 0))) for p in people])
+    maps, joints = gaussian_heatmaps(tf.constant(batch), 40, 56), tag_joints(tf.constant(batch), 40, 56, 30)
+    assert maps.shape == (5, 40, 56, 17)
+    for n, points in enumerate(people):
+        np.testing.assert_array_equal(maps[n], gaussian_heatmaps(tf.constant(points[None]), 40, 56)[0])
+        np.testing.assert_array_equal(joints[n], tag_joints(tf.constant(points[None]), 40, 56, 30)[0])
+
+
+def test_joint_indices_read_the_flat_tag_map():
+    points = tf.constant([[[[3.9, 2.1, 2], [0, 0, 0]], [[7.99, 4.0, 1], [5.5, 0.5, 2]]]], tf.float32)
+    joints = tag_joints(points, 5, 8, 3).numpy()[0]
+    flat = np.arange(5 * 8 * 2)
+    tag_map = flat.reshape(5, 8, 2)
+    assert flat[joints[0, 0, 0]] == tag_map[2, 3, 0]
+    assert flat[joints[1, 0, 0]] == tag_map[4, 7, 0]
+    assert flat[joints[1, 1, 0]] == tag_map[0, 5, 1]
+    np.testing.assert_array_equal(joints[..., 1], [[1, 0], [1, 1], [0, 0]])
+    assert (joints[2] == 0).all() and (joints[0, 1] == 0).all()
+
+
+def test_people_beyond_the_limit_have_maps_but_no_tags():
+    points = np.zeros((1, 4, 2, 3), np.float32)
+    points[0, :, :, 0] = np.array([5, 25, 45, 65])[:, None] + 0.5
+    points[0, :, :, 1:] = 9
+    assert tag_joints(tf.constant(points), 20, 80, 2).shape == (1, 2, 2, 2)
+    maps = gaussian_heatmaps(tf.constant(points), 20, 80).numpy()
+    np.testing.assert_array_equal(maps[0, 9, [5, 25, 45, 65]], 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-3, 43), st.floats(-3, 33), st.sampled_from([1.0, 1.5, 2.0, 3.0]))
+def test_one_gaussian(x, y, sigma):
+    """Peak 1 at the keypoint's cell, the formula within the window, 0 beyond it; nothing for a centre off the map."""
+    column, row, radius = int(x), int(y), round(3 * sigma + 1)
+    maps = gaussian_heatmaps(tf.constant([[[[x, y, 1.0]]]]), 30, 40, sigma)[0, ..., 0].numpy()
+    rows, columns = np.mgrid[:30, :40]
+    expected = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * sigma**2))
+    expected[(abs(rows - row) > radius) | (abs(columns - column) > radius)] = 0
+    if not (0 <= column < 40 and 0 <= row < 30):
+        expected[:] = 0
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
