@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def export_tflite(
 
     Raises:
       UsageError: unknown precision, a size that is not a multiple of 32 or not the model's, int8 without calibration
-        pictures, pictures of another shape or dtype.
+        pictures, pictures of another shape or dtype, Keras on another backend than TensorFlow.
       MissingExtraError: TensorFlow is not installed.
     """
     if precision not in PRECISIONS:
@@ -117,25 +117,28 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
         import tensorflow as tf
     except ImportError as error:
         raise MissingExtraError("tensorflow", "train") from error
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            f"export needs Keras on TensorFlow, not {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
+        )
 
-    # For int8 the graph's input is float and the converter makes it uint8 (scale 1, see `_representative`): a cast inside
-    # the graph would stay float.
+    # For int8 the graph's input is float and the converter makes it uint8 (scale 1, see `_representative`): a cast
+    # inside the graph would stay float.
     dtype = tf.float32 if precision == "int8" else tf.uint8
-
-    network, output_layers = _with_features(model)
+    network, twins = _with_twins(model) if precision == "int8" else (model, {})
 
     def maps(image):
         outputs = network(tf.cast(image, tf.float32), training=False)
-        for name, layer in output_layers.items():
-            kernel = layer.kernel * np.nextafter(np.float32(1), np.float32(2))
-            outputs[name] = tf.nn.conv2d(outputs.pop(f"{name}_features"), kernel, 1, "SAME") + layer.bias
+        for name, (kernel, bias) in twins.items():
+            outputs[name] = tf.nn.conv2d(outputs[f"{name}_features"], kernel, 1, "SAME") + bias
         return {name: outputs[name] for name in OUTPUTS}
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serving_default", maps, [tf.TensorSpec((1, *size, 3), dtype, "image")])
-    with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
+    function = tf.function(maps, input_signature=[tf.TensorSpec((1, *size, 3), dtype, "image")])
+    module = tf.Module()
+    module.weights = [variable.value for variable in network.variables]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter calls what TensorFlow itself has deprecated
+        tf.saved_model.save(module, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -148,18 +151,23 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
         return converter.convert()
 
 
-def _with_features(model: keras.Model):
-    """The model with the inputs of its stage-1 output layers as further outputs, and these layers.
+def _with_twins(model: keras.Model):
+    """The model with the inputs of its stage-1 output layers as further outputs, and twins of these layers' weights.
 
     The head concatenates stage 1's maps for stage 2, and a concatenation gives all its inputs one int8 range: heat-maps
     (0..1) would be rounded in steps that fit the tags (many units). So the exported maps come from twins of these 1x1
-    convolutions, whose weights differ in the last bit, lest the converter merges twin and original.
+    convolutions, whose kernels differ in the last bit, lest the converter merges twin and original.
     """
     import keras
 
     layers = {name: model.get_layer(f"head_{name}") for name in ("heatmaps_4", "tags")}
     features = {f"{name}_features": layer.input for name, layer in layers.items()}
-    return keras.Model(model.input, {**model.output, **features}), layers
+    ulp_above_one = np.nextafter(np.float32(1), np.float32(2))
+    twins = {
+        name: (keras.ops.convert_to_numpy(layer.kernel) * ulp_above_one, keras.ops.convert_to_numpy(layer.bias))
+        for name, layer in layers.items()
+    }
+    return keras.Model(model.input, {**model.output, **features}), twins
 
 
 def _representative(pictures: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

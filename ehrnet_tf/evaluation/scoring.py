@@ -53,8 +53,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """COCO keypoint figures of a model on all pictures of a split, with or without people.
 
-    Pictures that cannot be read are skipped: counted in the result, named in the log "ehrnet_tf.evaluation", and left out
-    of the score. The next pictures are read while the network runs.
+    Pictures that cannot be read are skipped: counted in the result, named in the log "ehrnet_tf.evaluation", and left
+    out of the score. The next pictures are read while the network runs.
 
     Args:
       model_or_runner: a Keras model, a model file's path or a `Runner`. Who evaluates one model repeatedly keeps one

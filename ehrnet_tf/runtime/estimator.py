@@ -97,7 +97,7 @@ class PoseEstimator:
         if fixed is not None:
             if wanted is not None and tuple(wanted) != fixed:
                 raise UsageError(
-                    f"{self.runner.name}: its input size is fixed at {describe_size(fixed)}, not {describe_size(wanted)}"
+                    f"{self.runner.name}: its input is fixed at {describe_size(fixed)}, not {describe_size(wanted)}"
                 )
             return fixed
         if wanted is None:

@@ -63,9 +63,7 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Let
     scale_x = box.scale * width / image.shape[1]
     scale_y = box.scale * height / image.shape[0]
     # cv2 puts pixel centres at integers: index' + 0.5 = scale * (index + 0.5) + d.
-    matrix = np.array(
-        [[scale_x, 0, (scale_x - 1) / 2 + box.dx], [0, scale_y, (scale_y - 1) / 2 + box.dy]], np.float64
-    )
+    matrix = np.array([[scale_x, 0, (scale_x - 1) / 2 + box.dx], [0, scale_y, (scale_y - 1) / 2 + box.dy]], np.float64)
     return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR), box
 
 

@@ -5,8 +5,8 @@ runtimes ignore. Both formats load as before.
 
 Keys that every file written here has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
 (height and width in pixels, None where free; nominal, the (height, width) to use then; dtype, color, letterbox),
-``strides`` (pixels a cell, by output), ``decoder`` (`DecoderSettings` as a dict), ``precision``, ``versions``. Any other
-key is free: calibration, source, licence, accuracy.
+``strides`` (pixels a cell, by output), ``decoder`` (`DecoderSettings` as a dict), ``precision``, ``versions``. Any
+other key is free: calibration, source, licence, accuracy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
                 return None
             metadata = json.loads(archive.read(MEMBER))
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelFileError(f"{path}: its metadata ({MEMBER}) is damaged ({error}); copy or export it again") from error
+        raise ModelFileError(
+            f"{path}: its metadata ({MEMBER}) is damaged ({error}); copy or export it again"
+        ) from error
     if not isinstance(metadata, dict):
         raise ModelFileError(f"{path}: its metadata ({MEMBER}) is not a JSON object; export the file again")
     return metadata

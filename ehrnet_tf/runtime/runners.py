@@ -89,7 +89,7 @@ def describe_size(size: tuple[int, int]) -> str:
 class KerasRunner(Runner):
     """Runs a Keras model, given as such or as a .keras file; any batch size.
 
-    The runner follows the weights of a model that goes on training. The first call traces the graph, which takes seconds.
+    The runner follows the weights of a model that goes on training. The first call traces the graph: seconds.
 
     Args:
       model: an `EfficientHRNet`, or the path of one saved.
@@ -117,7 +117,7 @@ class KerasRunner(Runner):
         else:
             self.name = model.name
         if not metadata:
-            metadata = model_metadata(model, keypoints)
+            metadata = model_metadata(model, keypoints=keypoints)
         self.model = model
         self.metadata = metadata
         self.keypoints = choose_keypoints(keypoints, metadata, model.output["tags"].shape[-1], self.name)
@@ -190,9 +190,7 @@ class TFLiteRunner(Runner):
         self._interpreter.allocate_tensors()
         self._input, self._outputs = self._find_tensors()
         self.input_size = tuple(int(n) for n in self._input["shape"][1:3])
-        self.keypoints = choose_keypoints(
-            keypoints, self.metadata, int(self._outputs["tags"]["shape"][-1]), self.name
-        )
+        self.keypoints = choose_keypoints(keypoints, self.metadata, int(self._outputs["tags"]["shape"][-1]), self.name)
 
     @property
     def input_quantization(self) -> tuple[float, int]:
@@ -270,7 +268,9 @@ def open_runner(
     try:
         path = Path(model_or_path)
     except TypeError as error:
-        raise UsageError(f"{model_or_path!r:.80}: give a Keras model or the path of a .keras or .tflite file") from error
+        raise UsageError(
+            f"{model_or_path!r:.80}: give a Keras model or the path of a .keras or .tflite file"
+        ) from error
     if not path.exists():
         raise ModelFileError(f"{path}: no such model file; accepted are .keras and .tflite files")
     suffix = path.suffix.lower()

@@ -57,8 +57,11 @@ def build_model(config: Config) -> keras.Model:
 def compile_model(model: keras.Model, config: Config, steps_per_epoch: int) -> None:
     """Gives ``model`` the optimizer, losses and metrics of ``config``."""
     gpu = keras.backend.backend() == "tensorflow" and _has_gpu()
+    optimizer = keras.optimizers.Adam(make_schedule(config.train, steps_per_epoch))
+    # A training graph that makes the optimizer's variables itself is traced twice.
+    optimizer.build(model.trainable_variables)
     model.compile(
-        keras.optimizers.Adam(make_schedule(config.train, steps_per_epoch)),
+        optimizer,
         loss=pose_losses(config.loss, config.model.tags_on_both_stages),
         metrics=tag_metrics(),
         # XLA's CPU convolutions are slow; its GPU ones are not
