@@ -105,8 +105,9 @@ def predict(args: argparse.Namespace) -> None:
 
     paths = find_pictures(args.inputs)
     estimator = PoseEstimator(args.model, threads=args.threads)
+    drawings = output_paths(paths, args.out) if args.out else [None] * len(paths)
     found, failed = [], 0
-    for path in tqdm(paths, unit="picture", disable=len(paths) < 3):
+    for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings, strict=True):
         try:
             image = read_image(path)
         except EhrnetError as error:
@@ -115,11 +116,10 @@ def predict(args: argparse.Namespace) -> None:
             continue
         poses = estimator(image)
         found.append({"file": str(path), **poses.to_dict()})
-        if args.out:
-            drawing = cv2.cvtColor(poses.draw(image), cv2.COLOR_RGB2BGR)
-            with atomic_path(output_path(path, args.out)) as temporary:
-                if not cv2.imwrite(str(temporary), drawing):
-                    raise EhrnetError(f"{args.out}: cannot write the drawing of {path.name}")
+        if drawing:
+            with atomic_path(drawing) as temporary:
+                if not cv2.imwrite(str(temporary), cv2.cvtColor(poses.draw(image), cv2.COLOR_RGB2BGR)):
+                    raise EhrnetError(f"{drawing}: cannot be written")
         if not args.json and not args.out:
             print(f"{path}: {len(poses)} people")
     if args.json:
@@ -149,10 +149,17 @@ def find_pictures(inputs: list[str]) -> list[Path]:
     return paths
 
 
-def output_path(path: Path, folder: str) -> Path:
-    """Where the drawing of ``path`` goes: the same name, as PNG or JPEG."""
-    suffix = path.suffix.lower() if path.suffix.lower() in (".png", ".jpg", ".jpeg") else ".png"
-    return Path(folder) / f"{path.stem}{suffix}"
+def output_paths(paths: list[Path], folder: str) -> list[Path]:
+    """Where the drawing of each picture goes: its own name as JPEG or PNG, numbered where two have the same."""
+    outputs: list[Path] = []
+    for path in paths:
+        suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        output, number = Path(folder) / f"{path.stem}{suffix}", 1
+        while output in outputs:
+            number += 1
+            output = Path(folder) / f"{path.stem}-{number}{suffix}"
+        outputs.append(output)
+    return outputs
 
 
 def demo(args: argparse.Namespace) -> None:

@@ -45,6 +45,7 @@ class ModelConfig:
 class AugmentConfig:
     """Random geometry of training pictures (reference: HigherHRNet)."""
 
+    enabled: bool = True  # false: training pictures are letterboxed, as in evaluation
     rotation: float = 30.0  # degrees, +-
     scale: tuple[float, float] = (0.75, 1.5)  # the window's side over the picture's short side
     translate: float = 0.2  # +-, of the window's side (the published 40 of 200)
@@ -80,11 +81,13 @@ class LossConfig:
 
     heatmaps_4: float = 1.0
     heatmaps_2: float = 1.0
+    heatmap_focus: float = 0.0  # squared errors count 1 + heatmap_focus * target: more where a keypoint is
     pull: float = 1e-3
     push: float = 1e-3
     tag_form: str = "exp"
 
     def __post_init__(self):
+        _check(self.heatmap_focus >= 0, "heatmap_focus must not be negative")
         _check(self.tag_form in ("exp", "hinge"), "tag_form must be 'exp' or 'hinge'")
 
 
@@ -119,7 +122,7 @@ class Config:
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
-    decode: DecoderSettings = DecoderSettings()
+    decode: DecoderSettings = dataclasses.field(default_factory=DecoderSettings)
 
     def to_dict(self) -> dict[str, Any]:
         """The whole configuration as plain values, ready for YAML or JSON."""

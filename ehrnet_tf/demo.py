@@ -79,7 +79,9 @@ def run(out: str | os.PathLike, overrides: Sequence[str] = ()) -> dict:
         megabytes = path.stat().st_size / 2**20
         table[name] = {"AP": figures["AP"], "ms": ms, "megabytes": megabytes}
         print(f"{name:15} {figures['AP']:6.3f} {figures['AP50']:6.3f} {ms:13.1f} {megabytes:6.1f}")
-    print(f"\nAP: COCO keypoint AP on {VAL_PICTURES} synthetic held-out pictures; {rows['TFLite int8'][1]['protocol']}.")
+    print(
+        f"\nAP: COCO keypoint AP on {VAL_PICTURES} synthetic held-out pictures; {rows['TFLite int8'][1]['protocol']}."
+    )
     print("ms a picture: resize, network and decoder, batch 1.")
     print(f"pictures: {out / 'pictures'} (overview {sheet}); training curves: {out / 'run' / 'curves.png'}")
     print(f"try your own: ehrnet predict {int8} photo.jpg --out {out / 'mine'}")

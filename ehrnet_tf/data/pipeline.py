@@ -64,7 +64,9 @@ def coco_dataset(
         dataset = dataset.shuffle(min(config.data.shuffle, len(records)), seed=seed)
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
     dataset = tf.data.Dataset.zip(dataset, seeds)
-    dataset = dataset.map(_reader(records, config, size, training), num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(
+        _reader(records, config, size, training and config.augment.enabled), num_parallel_calls=tf.data.AUTOTUNE
+    )
     dataset = dataset.ignore_errors(log_warning=True)
     dataset = dataset.concatenate(dataset.repeat()).take(len(records))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(records)))
@@ -86,7 +88,7 @@ def input_size(config: Config) -> int:
     return size
 
 
-def _reader(records: Records, config: Config, size: int, training: bool) -> Callable:
+def _reader(records: Records, config: Config, size: int, augment: bool) -> Callable:
     """The function (index, seed (2,)) → picture, keypoints (P, K, 3) in input pixels, masks at 1/4 and 1/2."""
     paths = tf.constant([r.path for r in records])
     masks = tf.constant([r.mask for r in records])
@@ -100,7 +102,7 @@ def _reader(records: Records, config: Config, size: int, training: bool) -> Call
         shape = tf.shape(picture)
         tf.debugging.assert_equal(shape[:2], sizes[index], message=paths[index])
         keypoints = people[ends[index] : ends[index + 1]]
-        if training:
+        if augment:
             matrix, mirrored = transforms.random_matrix(shape[0], shape[1], size, config.augment, seed)
             swapped = transforms.mirror_keypoints(keypoints, flip_order)
             keypoints = tf.where(mirrored, swapped, keypoints)

@@ -84,7 +84,9 @@ def EfficientHRNet(
             model.load_weights(weights)
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
-            raise ModelFileError(f"{weights}: does not fit {dimensions.name} with {len(points)} keypoints ({reason})") from error
+            raise ModelFileError(
+                f"{weights}: does not fit {dimensions.name} with {len(points)} keypoints ({reason})"
+            ) from error
     return model
 
 

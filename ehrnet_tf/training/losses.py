@@ -17,21 +17,25 @@ HINGE_MARGIN = 2.0  # people further apart than this cost nothing; the decoder j
 
 @keras.saving.register_keras_serializable("ehrnet_tf")
 class HeatmapLoss(keras.losses.Loss):
-    """Mean squared error per cell, times ``weight``.
+    """Mean squared error per cell, times ``weight``; a cell whose target is t counts 1 + focus * t times.
 
-    y_true, y_pred: (B, H, W, K). The mask, (B, H, W) with 0 where nothing is known, is passed as sample weight; masked
+    y_true, y_pred: (B, H, W, K). Almost all of a target is 0; a focus above 0 keeps short training from staying there
+    (the reference has none). The mask, (B, H, W) with 0 where nothing is known, is passed as sample weight; masked
     cells count as 0 in a mean over all cells, as in the reference.
     """
 
-    def __init__(self, weight: float = 1.0, name: str = "heatmap_loss"):
+    def __init__(self, weight: float = 1.0, focus: float = 0.0, name: str = "heatmap_loss"):
         super().__init__(name=name)
-        self.weight = weight
+        self.weight, self.focus = weight, focus
 
     def call(self, y_true, y_pred):
-        return self.weight * ops.mean(ops.square(y_pred - y_true), axis=-1)
+        error = ops.square(y_pred - y_true)
+        if self.focus:
+            error = error * (1.0 + self.focus * y_true)
+        return self.weight * ops.mean(error, axis=-1)
 
     def get_config(self):
-        return {"weight": self.weight, "name": self.name}
+        return {"weight": self.weight, "focus": self.focus, "name": self.name}
 
 
 def people_tags(joints, tags):
@@ -70,11 +74,8 @@ def push_loss(joints, tags, form: str = "exp"):
     gradient does not vanish where tags coincide.
     """
     _, _, means, present = people_tags(joints, tags)
-    difference = means[:, :, None] - means[:, None, :]
-    if form == "exp":
-        near = ops.exp(-ops.square(difference))
-    else:
-        near = ops.relu(1.0 - ops.abs(difference) / HINGE_MARGIN)
+    distance = ops.abs(means[:, :, None] - means[:, None, :])
+    near = ops.exp(-ops.square(distance)) if form == "exp" else ops.relu(1.0 - distance / HINGE_MARGIN)
     near = near * present[:, :, None] * present[:, None, :]
     count = ops.sum(present, axis=-1)
     pairs = ops.maximum(count * (count - 1), 1.0)
@@ -104,9 +105,9 @@ def pose_losses(config: LossConfig | None = None, tags_on_both_stages: bool = Fa
     """One loss for each output of an `EfficientHRNet`, weights included: the ``loss`` of ``model.compile``."""
     config = config or LossConfig()
     losses: dict[str, keras.losses.Loss] = {
-        "heatmaps_4": HeatmapLoss(config.heatmaps_4),
+        "heatmaps_4": HeatmapLoss(config.heatmaps_4, config.heatmap_focus),
         "tags": TagLoss(config.pull, config.push, config.tag_form),
-        "heatmaps_2": HeatmapLoss(config.heatmaps_2),
+        "heatmaps_2": HeatmapLoss(config.heatmaps_2, config.heatmap_focus),
     }
     if tags_on_both_stages:
         losses["tags_2"] = TagLoss(config.pull, config.push, config.tag_form)

@@ -1,18 +1,17 @@
 """One training run, from a configuration and a COCO folder to a run folder that explains itself.
 
-    RUN/config.yaml    every value of the configuration
-    RUN/run.json       command, versions, machine, seed, data (counts, skipped pictures)
-    RUN/log.csv        one line an epoch (counted from 0): rate, losses, tag terms, AP, seconds
-    RUN/curves.png     the same as a picture
-    RUN/train.log      what was said, with every skipped picture by name
-    RUN/tensorboard/   the same for TensorBoard
-    RUN/last.keras     the newest epoch, optimizer included: what --resume continues from
-    RUN/best.keras     the epoch with the highest validation AP
+RUN/config.yaml    every value of the configuration
+RUN/run.json       command, versions, machine, seed, data (counts, skipped pictures)
+RUN/log.csv        one line an epoch (counted from 0): rate, losses, tag terms, AP, seconds
+RUN/curves.png     the same as a picture
+RUN/train.log      what was said, with every skipped picture by name
+RUN/tensorboard/   the same for TensorBoard
+RUN/last.keras     the newest epoch, optimizer included: what --resume continues from
+RUN/best.keras     the epoch with the highest validation AP
 """
 
 from __future__ import annotations
 
-import csv
 import datetime
 import importlib.metadata
 import json
@@ -86,22 +85,10 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
       DataError: the data cannot be used.
       EhrnetError: the loss became NaN or infinite; the last good epoch stays in last.keras.
     """
-    out = Path(out)
-    initial_epoch = _prepare_folder(out, config, resume)
-    handler = logging.FileHandler(out / "train.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package_logger = logging.getLogger("ehrnet_tf")
-    package_logger.addHandler(handler)
-    package_logger.setLevel(logging.INFO)
-    try:
-        return _train(config, Path(data), out, initial_epoch)
-    finally:
-        package_logger.removeHandler(handler)
-        handler.close()
-
-
-def _train(config: Config, data: Path, out: Path, initial_epoch: int) -> dict:
-    keras.utils.set_random_seed(config.train.seed)
+    out, data = Path(out), Path(data)
+    initial_epoch = _epochs_done(out, config) if resume else 0
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: exists already; choose a new --out, or go on with --resume")
     records = load_records(data, config.data.train_split, config, training=True)
     validation = load_records(data, config.data.val_split, config, training=False)
     if len(records) < config.train.batch_size:
@@ -109,6 +96,28 @@ def _train(config: Config, data: Path, out: Path, initial_epoch: int) -> dict:
             f"{data}: {len(records)} usable training pictures are fewer than train.batch_size "
             f"{config.train.batch_size}; lower it"
         )
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(out / "config.yaml", config)
+    with open(out / "train.log", "a", encoding="utf-8") as file:
+        file.writelines(
+            f"skipped {name}: {reason}\n" for name, reason in (records.skipped | validation.skipped).items()
+        )
+    handler = logging.FileHandler(out / "train.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package_logger = logging.getLogger("ehrnet_tf")
+    package_logger.addHandler(handler)
+    package_logger.setLevel(logging.INFO)
+    try:
+        return _train(config, data, out, records, validation, initial_epoch)
+    finally:
+        package_logger.removeHandler(handler)
+        handler.close()
+
+
+def _train(config: Config, data: Path, out: Path, records: Records, validation: Records, initial_epoch: int) -> dict:
+    keras.utils.set_random_seed(config.train.seed)
+    if keras.backend.backend() == "tensorflow" and not _has_gpu():
+        _skip_graph_optimizer()
     steps = config.train.steps_per_epoch or len(records) // config.train.batch_size
     _describe_run(out, config, data, records, validation, steps)
 
@@ -161,28 +170,19 @@ def _train(config: Config, data: Path, out: Path, initial_epoch: int) -> dict:
     }
 
 
-def _prepare_folder(out: Path, config: Config, resume: bool) -> int:
-    """Makes the run folder; gives the number of epochs that are done."""
-    if resume:
-        if not (out / "last.keras").is_file():
-            raise UsageError(f"{out}: nothing to resume here (no last.keras); start without --resume")
-        if load_config(out / "config.yaml").model != config.model:
-            raise UsageError(f"{out}: the model section differs from the one in its config.yaml; it must not change")
-        with open(out / "log.csv", newline="", encoding="utf-8") as file:
-            done = max((int(row["epoch"]) + 1 for row in csv.DictReader(file)), default=0)
-        if done >= config.train.epochs:
-            raise UsageError(f"{out}: all {done} epochs are done; raise train.epochs to go on")
-        return done
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: exists already; choose a new --out, or go on with --resume")
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(out / "config.yaml", config)
-    return 0
+def _epochs_done(out: Path, config: Config) -> int:
+    """How many epochs of the run in ``out`` are done, checked against what is wanted now."""
+    if not (out / "last.keras").is_file():
+        raise UsageError(f"{out}: nothing to resume here (no last.keras); start without --resume")
+    if load_config(out / "config.yaml").model != config.model:
+        raise UsageError(f"{out}: the model section differs from the one in its config.yaml; it must not change")
+    done = len(callbacks.read_log(out / "log.csv"))
+    if done >= config.train.epochs:
+        raise UsageError(f"{out}: all {done} epochs are done; raise train.epochs to go on")
+    return done
 
 
-def _describe_run(
-    out: Path, config: Config, data: Path, records: Records, validation: Records, steps: int
-) -> None:
+def _describe_run(out: Path, config: Config, data: Path, records: Records, validation: Records, steps: int) -> None:
     packages = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "pycocotools")
     versions = {"ehrnet-tf": __version__, "python": platform.python_version()}
     for package in packages:
@@ -217,6 +217,13 @@ def _describe_run(
         },
     }
     write_json(out / "run.json", description)
+
+
+def _skip_graph_optimizer() -> None:
+    """TensorFlow's graph optimizer makes the training step twice as slow on a CPU, and its own work takes seconds."""
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def _has_gpu() -> bool:

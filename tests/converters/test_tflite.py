@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from ehrnet_tf.converters.tflite import PRECISIONS, export_tflite, float_ops, tflite_ops
 
+from ehrnet_tf.converters.tflite import PRECISIONS, export_tflite, float_ops, tflite_ops
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.runtime.metadata import read_metadata
 from ehrnet_tf.runtime.runners import KerasRunner, TFLiteRunner

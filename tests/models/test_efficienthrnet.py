@@ -1,0 +1,112 @@
+import keras
+import numpy as np
+import pytest
+
+from ehrnet_tf import EfficientHRNet
+from ehrnet_tf.errors import ModelFileError, UsageError
+from ehrnet_tf.keypoints import KeypointSet
+
+# Recomputed from the layer shapes of the reference; the published counts are inflated.
+TRUE_PARAMETERS = {"H0": 19_725_359, "H-1": 13_004_446, "H-2": 8_263_495, "H-3": 5_360_390, "H-4": 2_764_706}
+
+
+@pytest.fixture(scope="module")
+def small():
+    keras.utils.set_random_seed(1)
+    return EfficientHRNet("H-4", input_size=64, drop_connect=0)
+
+
+@pytest.mark.parametrize("variant", TRUE_PARAMETERS)
+def test_parameters_and_shapes(variant):
+    model = EfficientHRNet(variant)
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == TRUE_PARAMETERS[variant]
+    side = model.input_shape[1]
+    assert {name: out.shape for name, out in model.output.items()} == {
+        "heatmaps_4": (None, side // 4, side // 4, 17),
+        "tags": (None, side // 4, side // 4, 17),
+        "heatmaps_2": (None, side // 2, side // 2, 17),
+    }
+
+
+def test_graph_is_flat_and_stock(small):
+    assert all(type(layer).__module__.startswith("keras.") for layer in small.layers)
+    assert not any(isinstance(layer, keras.Model) for layer in small.layers)
+    names = [layer.name for layer in small.layers]
+    assert len(set(names)) == len(names)
+    assert {"backbone_block1_depthwise_conv", "stage4_module1_fuse0_from3_conv", "head_tags"} <= set(names)
+
+
+def test_names_do_not_depend_on_what_was_built_before(small):
+    again = EfficientHRNet("H-4", input_size=64, drop_connect=0)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in small.layers]
+
+
+def test_uint8_and_float_pixels_are_the_same(small):
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3))
+    a = small(pixels.astype(np.uint8), training=False)
+    b = small(pixels.astype(np.float32), training=False)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_free_and_oblong_sizes():
+    model = EfficientHRNet("H-4", input_size=(None, None), drop_connect=0)
+    out = model(np.zeros((1, 64, 160, 3), np.float32), training=False)
+    assert out["heatmaps_2"].shape == (1, 32, 80, 17)
+    assert EfficientHRNet("H-4", input_size=(96, 160)).output["tags"].shape == (None, 24, 40, 17)
+
+
+@pytest.mark.parametrize("size", [100, (64, 100), 16, 0, -32])
+def test_size_must_be_a_multiple_of_32(size):
+    with pytest.raises(UsageError, match="multiples of 32"):
+        EfficientHRNet("H-4", input_size=size)
+
+
+def test_options():
+    corners = KeypointSet.from_dict({"name": "box", "keypoints": ["a", "b", "c", "d"]})
+    model = EfficientHRNet(
+        "H-4", 64, corners, activation="relu6", squeeze_excite=False, width_divisor=8, tags_on_both_stages=True
+    )
+    assert model.output["tags_2"].shape == (None, 32, 32, 4)
+    names = [layer.name for layer in model.layers]
+    assert not any("_se_" in name for name in names)
+    assert model.get_layer("backbone_stem_activation").max_value == 6
+    assert model.get_layer("stage2_module0_branch0_block0_conv1").filters == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"activation": "gelu"}, "activation 'gelu'"),
+        ({"drop_connect": 1.0}, "drop_connect"),
+        ({"keypoints": "octopus"}, "octopus"),
+        ({"variant": "B7"}, "B7"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        EfficientHRNet(**{"variant": "H-4", "input_size": 64, **arguments})
+
+
+def test_weights(small, tmp_path):
+    path = tmp_path / "w.weights.h5"
+    small.save_weights(path)
+    again = EfficientHRNet("H-4", input_size=64, drop_connect=0, weights=path)
+    for a, b in zip(small.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ModelFileError, match="no such weights file"):
+        EfficientHRNet("H-4", input_size=64, weights=tmp_path / "none.weights.h5")
+    with pytest.raises(ModelFileError, match=r"w\.weights\.h5: does not fit H-3"):
+        EfficientHRNet("H-3", input_size=64, weights=path)
+
+
+def test_gradient_reaches_every_weight(small):
+    import tensorflow as tf
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        out = small(pixels, training=True)
+        total = sum(tf.reduce_sum(v * tf.random.stateless_normal(tf.shape(v), (1, 2))) for v in out.values())
+    gradients = tape.gradient(total, [w.value for w in small.trainable_weights])
+    dead = [w.path for w, g in zip(small.trainable_weights, gradients, strict=True) if g is None or not np.any(g)]
+    assert not dead

@@ -1,0 +1,82 @@
+import pytest
+import yaml
+
+from ehrnet_tf.config import Config, load_config, save_config
+from ehrnet_tf.configs import FOLDER
+from ehrnet_tf.errors import UsageError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_file_and_overrides(tmp_path):
+    path = write(tmp_path, "model: {variant: H-3}\ntrain: {learning_rate: 2e-3, milestones: [5, 7]}\n")
+    config = load_config(path, ["train.epochs=9", "augment.scale=[0.9, 1]", "model.input_size=null"])
+    assert config.model.variant == "H-3"
+    assert config.train.learning_rate == 2e-3
+    assert config.train.milestones == (5.0, 7.0)
+    assert config.train.epochs == 9
+    assert config.augment.scale == (0.9, 1.0)
+    assert config.decode == Config().decode
+
+
+def test_empty_file_is_the_defaults(tmp_path):
+    assert load_config(write(tmp_path, "")) == Config() == load_config()
+
+
+def test_saved_config_reads_back(tmp_path):
+    config = load_config(None, ["train.schedule=cosine", "decode.threshold=0.2", "data.limit=16"])
+    save_config(tmp_path / "saved.yaml", config)
+    assert load_config(tmp_path / "saved.yaml") == config
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in FOLDER.glob("*.yaml")))
+def test_named_configs_are_valid(name):
+    assert load_config(name) == load_config(FOLDER / f"{name}.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {varient: H0}", "unknown key 'model.varient'; did you mean 'model.variant'"),
+        ("trian: {}", "unknown key 'trian'; did you mean 'train'"),
+        ("train: {epochs: many}", "'train.epochs' must be an integer, not 'many'"),
+        ("train: {epochs: 1.5}", "'train.epochs' must be an integer"),
+        ("train: {epochs: true}", "'train.epochs' must be an integer"),
+        ("train: {epochs: 0}", "epochs must be at least 1"),
+        ("model: {squeeze_excite: 1}", "'model.squeeze_excite' must be true or false"),
+        ("augment: {scale: [1]}", "'augment.scale' must be a list of 2 values"),
+        ("augment: {scale: [1, 0.5]}", "scale must be two positive numbers"),
+        ("loss: {tag_form: cube}", "tag_form must be"),
+        ("decode: {nms_kernel: 4}", "nms_kernel"),
+        ("model: [1, 2]", "'model' must be a mapping"),
+        ("- 1", "must be a mapping"),
+        ("model: {", "cannot be read as YAML"),
+    ],
+)
+def test_bad_files_name_file_and_key(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        load_config(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["train.epochs", "train.epoch=3", "train.epochs=x", "epochs=3", "train=3"])
+def test_bad_overrides_are_quoted(override):
+    with pytest.raises(UsageError) as error:
+        load_config(None, [override])
+    assert f"override '{override}'" in str(error.value)
+
+
+def test_missing_config_lists_the_named_ones():
+    with pytest.raises(UsageError, match="demo"):
+        load_config("nothing-like-it")
+
+
+def test_dict_is_plain_yaml():
+    assert yaml.safe_load(yaml.safe_dump(Config().to_dict()))["augment"]["scale"] == [0.75, 1.5]
