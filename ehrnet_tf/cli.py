@@ -28,7 +28,9 @@ def make_data(args: argparse.Namespace) -> None:
         size=args.size,
         seed=args.seed,
         max_people=args.max_people,
+        upright=args.upright,
         progress=True,
+        workers=os.cpu_count() or 1,
     )
     print(f"{args.folder}: {args.train} training and {args.val} validation pictures")
 
@@ -104,7 +106,7 @@ def predict(args: argparse.Namespace) -> None:
     from ehrnet_tf.runtime.estimator import PoseEstimator
 
     paths = find_pictures(args.inputs)
-    estimator = PoseEstimator(args.model, threads=args.threads)
+    estimator = PoseEstimator(args.model, threads=args.threads, min_score=args.min_score)
     drawings = output_paths(paths, args.out) if args.out else [None] * len(paths)
     found, failed = [], 0
     for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings, strict=True):
@@ -151,15 +153,15 @@ def find_pictures(inputs: list[str]) -> list[Path]:
 
 def output_paths(paths: list[Path], folder: str) -> list[Path]:
     """Where the drawing of each picture goes: its own name as JPEG or PNG, numbered where two have the same."""
-    outputs: list[Path] = []
+    outputs: dict[Path, None] = {}  # an ordered set
     for path in paths:
         suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
         output, number = Path(folder) / f"{path.stem}{suffix}", 1
         while output in outputs:
             number += 1
             output = Path(folder) / f"{path.stem}-{number}{suffix}"
-        outputs.append(output)
-    return outputs
+        outputs[output] = None
+    return list(outputs)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -186,6 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--val", type=int, default=100, metavar="N", help="validation pictures (%(default)s)")
     sub.add_argument("--size", type=int, default=256, metavar="PX", help="long side of a picture (%(default)s)")
     sub.add_argument("--max-people", type=int, default=6, metavar="N", help="people in a picture (%(default)s)")
+    sub.add_argument("--upright", action="store_true", help="only people who stand or walk and face the viewer")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (%(default)s)")
 
     sub = command(train, "train", "Train a model.")
@@ -220,6 +223,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     sub.add_argument("--out", metavar="DIR", help="write drawings there")
     sub.add_argument("--json", metavar="F", help="write the poses there")
+    sub.add_argument("--min-score", type=float, default=0.2, help="leave out people scored lower (%(default)s)")
     sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
 
     sub = command(demo, "demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")

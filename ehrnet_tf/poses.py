@@ -45,6 +45,11 @@ class Poses:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def above(self, min_score: float) -> Poses:
+        """The people whose score is at least ``min_score``, in the same order."""
+        keep = self.scores >= min_score
+        return dataclasses.replace(self, keypoints=self.keypoints[keep], scores=self.scores[keep])
+
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """The people in COCO's results format.
 

@@ -67,3 +67,11 @@ def test_draw_leaves_the_picture_alone(poses):
 def test_shapes_that_do_not_fit(people, scores):
     with pytest.raises(UsageError, match="keypoints"):
         Poses(np.zeros(people), np.zeros(scores), COCO, (48, 64))
+
+
+def test_above_keeps_order_and_set(poses):
+    kept = poses.above(0.3)
+    assert kept.scores.tolist() == [0.5]
+    np.testing.assert_array_equal(kept.keypoints[0], poses.keypoints[0])
+    assert kept.keypoint_set is COCO
+    assert len(poses.above(0)) == 2

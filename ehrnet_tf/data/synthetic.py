@@ -6,12 +6,18 @@ the top-left pixel is (0.5, 0.5).
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import functools
 import json
+import multiprocessing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from ehrnet_tf import keypoints
 from ehrnet_tf.data.synthetic_figures import (
@@ -40,13 +46,14 @@ LEAST_AREA = 24
 
 
 def make_picture(
-    seed: int, split: int, index: int, size: int = 256, max_people: int = 6
+    seed: int, split: int, index: int, size: int = 256, max_people: int = 6, upright: bool = False
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Draws picture ``index`` of a split.
 
     Args:
       size: the longer side in pixels.
       max_people: 1 to ``max_people`` people are annotated one by one, each number equally often.
+      upright: draw only people who stand or walk and face the viewer: easier to learn.
 
     Returns:
       (H, W, 3) uint8 RGB, and COCO annotations (without id and image_id).
@@ -59,12 +66,12 @@ def make_picture(
             raise UsageError(f"{name} {value}: must be {least} or more")
     if not 1 <= max_people <= 30:
         raise UsageError(f"max_people {max_people}: must be between 1 and 30")
-    image, annotations, _ = _make(np.random.default_rng([seed, split, index]), size, max_people)
+    image, annotations, _ = _make(np.random.default_rng([seed, split, index]), size, max_people, upright)
     return image, annotations
 
 
 def _make(
-    rng: np.random.Generator, size: int, max_people: int
+    rng: np.random.Generator, size: int, max_people: int, upright: bool
 ) -> tuple[np.ndarray, list[dict[str, Any]], list[Figure]]:
     """Picture, annotations, and the figures of the annotations that have keypoints, in the same order."""
     short = int(size * rng.uniform(0.62, 1))
@@ -78,7 +85,7 @@ def _make(
 
     crowd = _place_crowd(rng, canvas) if rng.random() < CROWD_SHARE else []
     count = int(rng.integers(1, max_people + 1))
-    people = _place_people(rng, height, width, count)
+    people = _place_people(rng, height, width, count, upright)
     small = count > 1 and rng.random() < SMALL_SHARE  # the farthest one is tiny and gets no keypoints
     if small:
         tiny = people[0]
@@ -104,7 +111,7 @@ def _make(
     return _photograph(rng, canvas.image), annotations, figures
 
 
-def _place_people(rng: np.random.Generator, height: int, width: int, count: int) -> list[Figure]:
+def _place_people(rng: np.random.Generator, height: int, width: int, count: int, upright: bool) -> list[Figure]:
     """``count`` placed figures, numbered from 1, the farthest first: those whose lowest point is highest up."""
     largest = np.interp(count, [1, 6], [0.98, 0.66])
     least = np.interp(count, [1, 6], [0.55, 0.36])
@@ -112,7 +119,7 @@ def _place_people(rng: np.random.Generator, height: int, width: int, count: int)
     slots = rng.permutation((np.arange(count) + 0.5) / count - 0.5)
     placed = []
     for slot in slots:
-        figure = Figure(rng)
+        figure = Figure(rng, upright)
         low, high = figure.extent()
         stature = rng.uniform(least, largest) * height
         stature *= min(1.0, 1.05 * height / (stature * (high - low)[1]), 1.3 * width / (stature * (high - low)[0]))
@@ -321,11 +328,15 @@ def make_dataset(
     size: int = 256,
     seed: int = 0,
     max_people: int = 6,
+    upright: bool = False,
     progress: bool = False,
+    workers: int = 1,
 ) -> None:
     """Writes a data set laid out as COCO 2017: annotations/, train2017/, val2017/, LICENSE.txt.
 
-    A data set that this function made before is replaced.
+    Every picture is as `make_picture` draws it. A data set that this function made before is replaced. With ``workers``
+    above 1, so many processes draw (the same pictures); a script that asks for them needs the usual
+    ``if __name__ == "__main__"``.
 
     Raises:
       UsageError: an argument is out of range, or ``root`` holds data that this generator did not make.
@@ -333,15 +344,23 @@ def make_dataset(
     for name, value in (("train", train), ("val", val)):
         if value < 1:
             raise UsageError(f"{name} {value}: must be 1 or more")
-    make_picture(seed, 0, 0, size, max_people)  # checks the other arguments before anything is touched
+    make_picture(seed, 0, 0, size, max_people, upright)  # checks the other arguments before anything is touched
     root = Path(root)
     _refuse_foreign(root)
     write_text(root / "LICENSE.txt", LICENSE)
     files = {name: root / "annotations" / f"person_keypoints_{name}.json" for name in SPLITS}
     for file in files.values():  # until all pictures are there, none is listed
         file.unlink(missing_ok=True)
-    for name, count in zip(SPLITS, (train, val), strict=True):
-        write_json(files[name], _make_split(root / name, SPLITS[name], count, size, seed, max_people, progress), None)
+    with contextlib.ExitStack() as stack:
+        run: Callable[..., Iterator] = map
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(concurrent.futures.ProcessPoolExecutor(workers, context))
+            run = functools.partial(pool.map, chunksize=8)
+        for name, count in zip(SPLITS, (train, val), strict=True):
+            draw = functools.partial(_write_picture, root / name, seed, SPLITS[name], size, max_people, upright)
+            drawn = tqdm(run(draw, range(count)), desc=name, unit="picture", total=count, disable=not progress)
+            write_json(files[name], _annotation_file(name, seed, list(drawn)), None)
 
 
 def _refuse_foreign(root: Path) -> None:
@@ -361,28 +380,26 @@ def _refuse_foreign(root: Path) -> None:
         raise UsageError(f"{root}: holds files of another data set; name another folder")
 
 
-def _make_split(
-    folder: Path, split: int, count: int, size: int, seed: int, max_people: int, progress: bool
-) -> dict[str, Any]:
-    """Writes a split's pictures; returns the contents of its annotation file."""
-    indices: Any = range(count)
-    if progress:
-        from tqdm import tqdm
+def _write_picture(
+    folder: Path, seed: int, split: int, size: int, max_people: int, upright: bool, index: int
+) -> tuple[dict, list]:
+    """Draws and writes one picture; returns its entries under "images" and "annotations", the latter without ids."""
+    picture, found = make_picture(seed, split, index, size, max_people, upright)
+    name = f"{index + 1:012d}.jpg"
+    with atomic_path(folder / name) as temporary:
+        cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    height, width = picture.shape[:2]
+    return {"id": index + 1, "file_name": name, "width": width, "height": height, "license": 1}, found
 
-        indices = tqdm(indices, desc=folder.name, unit="picture")
-    images, annotations = [], []
-    for index in indices:
-        picture, found = make_picture(seed, split, index, size, max_people)
-        name = f"{index + 1:012d}.jpg"
-        with atomic_path(folder / name) as temporary:
-            cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-        height, width = picture.shape[:2]
-        images.append({"id": index + 1, "file_name": name, "width": width, "height": height, "license": 1})
-        for annotation in found:
-            annotations.append({"id": len(annotations) + 1, "image_id": index + 1, **annotation})
+
+def _annotation_file(split: str, seed: int, drawn: list[tuple[dict, list]]) -> dict[str, Any]:
+    """The contents of a split's annotation file."""
+    images = [image for image, _ in drawn]
+    found = [{"image_id": image["id"], **annotation} for image, people in drawn for annotation in people]
+    annotations = [{"id": number, **annotation} for number, annotation in enumerate(found, start=1)]
     coco = keypoints.load("coco")
     return {
-        "info": {"description": DESCRIPTION, "version": "1", "seed": seed, "split": folder.name},
+        "info": {"description": DESCRIPTION, "version": "1", "seed": seed, "split": split},
         "licenses": [{"id": 1, "name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],
         "images": images,
         "annotations": annotations,

@@ -215,6 +215,7 @@ POSES = {
     "kick": (0.07, (-15, 15), ((45, 95), (0, 15), (0, 40)), ((-12, 5), (0, 8), (0, 20))),
     "bend": (0.07, (35, 85), ((-5, 25), (2, 15), (0, 25)), ((-5, 25), (2, 15), (0, 25))),
 }
+UPRIGHT = ("stand", "walk", "star")
 SKINS = np.array([[244, 208, 180], [226, 176, 140], [198, 140, 100], [150, 98, 66], [96, 62, 44], [62, 42, 34]])
 HAIRS = np.array([[28, 22, 20], [62, 40, 26], [110, 72, 40], [196, 158, 96], [168, 166, 164], [140, 56, 30]])
 FACE = {  # directions in the head's frame (left, down, forward), by COCO keypoint number
@@ -230,15 +231,15 @@ class Figure:
     """One person: body, pose, view and clothes, drawn at random; then placed, painted and annotated.
 
     Attributes:
-      pose: which of ``POSES``.
+      pose: which of ``POSES``; ``upright`` figures have one of ``UPRIGHT`` and face the viewer.
       turn: degrees; 0 faces the viewer, 90 the picture's right, 180 away.
       points: name -> (3,) figure frame; COCO's body joints by number (5..16) and some helpers by name.
     """
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator, upright: bool = False):
         self.rng = rng
         self._sample_body()
-        self._sample_pose()
+        self._sample_pose(upright)
         self._sample_clothes()
 
     def _sample_body(self) -> None:
@@ -253,12 +254,13 @@ class Figure:
         self.shoulder = rng.uniform(0.095, 0.12) * (1 - 0.08 * child)
         self.hip = rng.uniform(0.058, 0.072)
 
-    def _sample_pose(self) -> None:
+    def _sample_pose(self, upright: bool) -> None:
         rng = self.rng
-        names = list(POSES)
-        self.pose = str(rng.choice(names, p=[POSES[n][0] for n in names]))
+        names = UPRIGHT if upright else tuple(POSES)
+        shares = np.array([POSES[n][0] for n in names])
+        self.pose = str(rng.choice(names, p=shares / shares.sum()))
         _, lean, *legs = POSES[self.pose]
-        view = rng.random()
+        view = 0.0 if upright else rng.random()
         if view < 0.45:
             self.turn = rng.normal(0, 25)
         elif view < 0.65:
@@ -269,7 +271,7 @@ class Figure:
         lean = rng.uniform(*lean)
         trunk = roll(rng.normal(0, 5)) @ pitch(lean) @ yaw(rng.normal(0, 12)) @ pelvis
         head = roll(rng.normal(0, 7)) @ pitch(rng.normal(4, 10) - 0.5 * lean) @ yaw(rng.normal(0, 22)) @ trunk
-        lying = rng.random() < 0.04
+        lying = not upright and rng.random() < 0.04
         camera = pitch(rng.normal(-4, 9)) @ roll(rng.choice([-90, 90]) if lying else rng.normal(0, 5))
 
         points = self.points = {"pelvis": np.zeros(3), "chest": -self.spine * trunk[1]}

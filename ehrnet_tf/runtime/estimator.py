@@ -15,6 +15,8 @@ from ehrnet_tf.poses import Poses
 from ehrnet_tf.runtime.letterbox import Letterbox, letterbox
 from ehrnet_tf.runtime.runners import STRIDE, describe_size, open_runner
 
+MIN_SCORE = 0.2  # the decoder also reports people of one doubtful joint; nobody wants to see them
+
 
 class PoseEstimator:
     """Finds the people in pictures with any model that a runner runs.
@@ -28,6 +30,8 @@ class PoseEstimator:
       keypoints: the keypoint set, for models that do not say theirs.
       input_size: pixels, one number for a square or (height, width), multiples of 32; only for models of free size;
         None: the nominal size in the model's metadata.
+      min_score: people scored lower are left out by a call (a person's score is the mean over all K keypoints, absent
+        ones counting 0); 0 keeps them all, as AP is computed.
 
     Attributes:
       runner: the `Runner`.
@@ -47,11 +51,13 @@ class PoseEstimator:
         settings: DecoderSettings | None = None,
         keypoints: str | os.PathLike | KeypointSet | None = None,
         input_size: int | tuple[int, int] | None = None,
+        min_score: float = MIN_SCORE,
     ):
         self.runner = open_runner(model_or_path, threads, keypoints)
         self.keypoints = self.runner.keypoints
         self.input_size = self._choose_size(input_size)
         self.settings = settings or self._own_settings()
+        self.min_score = min_score
 
     def __call__(self, image: np.ndarray) -> Poses:
         """Finds the people in one picture.
@@ -64,7 +70,7 @@ class PoseEstimator:
         """
         prepared, box = self.prepare(image)
         maps = self.run(prepared[None])
-        return self.decode({name: values[0] for name, values in maps.items()}, box)
+        return self.decode({name: values[0] for name, values in maps.items()}, box).above(self.min_score)
 
     def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Letterbox]:
         """The picture as the network takes it, (H, W, 3) uint8, and the geometry."""

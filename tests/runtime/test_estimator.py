@@ -56,6 +56,16 @@ def test_poses_come_back_in_picture_pixels():
     assert (poses.keypoints[..., 2] > 0.7).all()
 
 
+def test_doubtful_people_are_left_out_of_a_call_only():
+    person = np.random.default_rng(3).uniform(10, 100, (17, 2))
+    maps = DrawnMaps([person])
+    assert len(PoseEstimator(maps, min_score=0.0)(np.zeros((128, 128, 3), np.uint8))) >= 1
+    strict = PoseEstimator(maps, min_score=1.5)
+    assert len(strict(np.zeros((128, 128, 3), np.uint8))) == 0
+    prepared, box = strict.prepare(np.zeros((128, 128, 3), np.uint8))
+    assert len(strict.decode({k: v[0] for k, v in strict.run(prepared[None]).items()}, box)) >= 1
+
+
 def test_nobody():
     poses = PoseEstimator(DrawnMaps([]))(np.zeros((50, 20, 3), np.uint8))
     assert poses.keypoints.shape == (0, 17, 3)
