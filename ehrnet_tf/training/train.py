@@ -32,6 +32,7 @@ from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import write_json
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
 from ehrnet_tf.training import callbacks
+from ehrnet_tf.training.fused import fuse_batch_norm
 from ehrnet_tf.training.losses import pose_losses, tag_metrics
 from ehrnet_tf.training.schedules import make_schedule
 
@@ -126,6 +127,8 @@ def _train(config: Config, data: Path, out: Path, records: Records, validation: 
     else:
         model = build_model(config)
         compile_model(model, config, steps)
+    if keras.backend.backend() == "tensorflow" and not _has_gpu():
+        fuse_batch_norm(model)
     dataset = coco_dataset(
         data, config.data.train_split, config, seed=config.train.seed + initial_epoch, records=records
     ).repeat()
