@@ -10,7 +10,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ehrnet_tf.data import synthetic
-from ehrnet_tf.data.synthetic_figures import LABELS, Canvas, Figure
+from ehrnet_tf.data.synthetic import scene
+from ehrnet_tf.data.synthetic.canvas import LABELS, Canvas
+from ehrnet_tf.data.synthetic.figures import Figure
 from ehrnet_tf.errors import UsageError
 
 LEFT, RIGHT = [1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]
@@ -122,7 +124,7 @@ def test_run_lengths_start_with_the_unset_pixels(last):
     label[:20, :10] = 100 * LABELS + 1
     if last:
         label[-20:, -10:] = 101 * LABELS + 1
-    found = synthetic._crowd_annotation(label, [100, 101])
+    found = scene._crowd_annotation(label, [100, 101])
     decoded = coco_mask.decode(coco_mask.frPyObjects(found["segmentation"], 40, 30))
     assert (decoded == (label > 0)).all() and found["segmentation"]["counts"][0] == 0
 

@@ -37,7 +37,7 @@ def test_any_phi(phi):
 
 
 def test_width_divisor():
-    assert scale("H-4", width_divisor=8).branch_widths == (16, 24, 56, 104)
+    assert scale("H-4", width_divisor=8).branch_widths == (16, 32, 56, 104)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(32 * 0.909, 32), (21.8, 24), (26.4, 24), (1, 8), (35.9, 40)])
