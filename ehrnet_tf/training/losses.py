@@ -59,6 +59,7 @@ def people_tags(joints, tags):
     return values, flags, means, ops.cast(count > 0, tags.dtype)
 
 
+@keras.saving.register_keras_serializable("ehrnet_tf")
 def pull_loss(joints, tags):
     """(B,): mean over the people of the mean squared distance of a person's tags to their mean; 0 without people."""
     values, flags, means, present = people_tags(joints, tags)
@@ -67,6 +68,7 @@ def pull_loss(joints, tags):
     return ops.sum(each, axis=-1) / ops.maximum(ops.sum(present, axis=-1), 1.0)
 
 
+@keras.saving.register_keras_serializable("ehrnet_tf")
 def push_loss(joints, tags, form: str = "exp"):
     """(B,): how close different people's mean tags lie, from 0 (far) to 0.5 (all equal); 0 with fewer than two people.
 
@@ -120,10 +122,5 @@ def tag_metrics() -> dict[str, list]:
     A push that stays near its collapsed value beside a small pull means that all people get the same tag.
     """
 
-    def pull(y_true, y_pred):
-        return pull_loss(y_true, y_pred)
-
-    def push(y_true, y_pred):
-        return push_loss(y_true, y_pred)
-
-    return {"tags": [keras.metrics.MeanMetricWrapper(pull, "pull"), keras.metrics.MeanMetricWrapper(push, "push")]}
+    wrapper = keras.metrics.MeanMetricWrapper
+    return {"tags": [wrapper(pull_loss, "pull"), wrapper(push_loss, "push")]}

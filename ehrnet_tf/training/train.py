@@ -90,6 +90,7 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
     initial_epoch = _epochs_done(out, config) if resume else 0
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists already; choose a new --out, or go on with --resume")
+    input_size(config)  # checked before anything is read or written
     records = load_records(data, config.data.train_split, config, training=True)
     validation = load_records(data, config.data.val_split, config, training=False)
     if len(records) < config.train.batch_size:

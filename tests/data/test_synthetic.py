@@ -244,3 +244,21 @@ def test_bad_arguments_are_named(tmp_path, bad):
     with pytest.raises(UsageError, match=next(iter(bad))) as caught:
         synthetic.make_dataset(tmp_path / "new", **bad)
     assert "\n" not in str(caught.value) and not (tmp_path / "new").exists()
+
+
+def test_upright_people_stand_and_face_the_viewer():
+    for index in range(12):
+        _, annotations = synthetic.make_picture(4, 0, index, size=128, max_people=1, upright=True)
+        points = np.array(annotations[0]["keypoints"]).reshape(17, 3)
+        seen = points[:, 2] > 0
+        if seen[[5, 6]].all():
+            assert points[5, 0] > points[6, 0], "the left shoulder is on the picture's right"
+        if seen[[0, 11, 15]].all():
+            assert points[0, 1] < points[11, 1] < points[15, 1]
+
+
+def test_several_workers_draw_the_same(tmp_path):
+    for workers in (1, 2):
+        synthetic.make_dataset(tmp_path / str(workers), train=3, val=1, size=64, workers=workers)
+    for name in ("annotations/person_keypoints_train2017.json", "train2017/000000000003.jpg"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
