@@ -6,6 +6,7 @@ Every command is a function of the parsed arguments; heavy packages are imported
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -232,12 +233,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def load_tensorflow_quietly() -> None:
+    """TensorFlow writes lines to stderr while it loads, whatever its log level; a missing one is reported later."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with contextlib.suppress(ImportError):
+            import tensorflow  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; errors meant for the user end in one line on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
+    if args.function in (train, export, demo) or str(getattr(args, "model", "")).endswith(".keras"):
+        load_tensorflow_quietly()
     try:
         args.function(args)
     except EhrnetError as error:

@@ -284,6 +284,6 @@ def _report(path: Path, usable: int, skipped: dict[str, str], outside: int) -> N
     lines = [f"\n  {name}: {reason}" for name, reason in skipped.items()]
     if len(lines) > _LOGGED:
         lines[_LOGGED:] = [f"\n  and {len(lines) - _LOGGED} more"]
-    level = logging.WARNING if skipped or outside else logging.INFO
+    level = logging.WARNING if skipped or outside else logging.DEBUG
     message = "%s: %d pictures; skipped %d pictures or annotations; %d keypoints outside their picture ignored%s"
     _LOG.log(level, message, path, usable, len(skipped), outside, "".join(lines))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ehrnet_tf.data.coco import Record, read_records
+from ehrnet_tf.data.coco import Record, Records, read_records
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.evaluation.coco_ap import average_precision
@@ -50,6 +50,7 @@ def evaluate(
     keypoints: str | os.PathLike | KeypointSet | None = None,
     input_size: int | tuple[int, int] | None = None,
     threads: int | None = None,
+    records: Records | None = None,
 ) -> dict[str, Any]:
     """COCO keypoint figures of a model on all pictures of a split, with or without people.
 
@@ -67,6 +68,7 @@ def evaluate(
       progress: whether to show a progress bar (on stderr).
       results_path: where to write the COCO results as JSON; None: nowhere.
       keypoints, input_size, threads: see `PoseEstimator`.
+      records: what `read_records` gave for the same split and limit, so that the files are not read twice.
 
     Returns:
       AP, AP50, AP75, AP_M, AP_L, AR, AR50, AR75, AR_M, AR_L (see `average_precision`); "images" scored and "skipped";
@@ -82,7 +84,8 @@ def evaluate(
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: must be at least 1")
     estimator = PoseEstimator(model_or_runner, threads, settings, keypoints, input_size)
-    records = read_records(root, split, estimator.keypoints, limit=limit)
+    if records is None:
+        records = read_records(root, split, estimator.keypoints, limit=limit)
     estimator.run(np.zeros((batch_size, *estimator.input_size, 3), np.uint8))  # tracing and first allocations
 
     seconds = dict.fromkeys(STAGES, 0.0)

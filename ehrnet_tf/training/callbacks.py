@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 
 from ehrnet_tf.config import Config
+from ehrnet_tf.data.coco import Records
 from ehrnet_tf.errors import EhrnetError
 from ehrnet_tf.files import atomic_path
 
@@ -47,11 +48,12 @@ class ValidationAP(keras.callbacks.Callback):
       config: the run's configuration.
       data: the data folder.
       out: the run folder; ``best.keras`` is written there. A best AP already in its log.csv is not fallen below.
+      records: the validation pictures.
     """
 
-    def __init__(self, config: Config, data: str | os.PathLike, out: str | os.PathLike):
+    def __init__(self, config: Config, data: str | os.PathLike, out: str | os.PathLike, records: Records):
         super().__init__()
-        self._config, self._data, self._out = config, data, Path(out)
+        self._config, self._data, self._out, self._records = config, data, Path(out), records
         self.best_ap, self.best_epoch = -1.0, 0
         for row in read_log(self._out / "log.csv"):
             if row["AP"] > self.best_ap:
@@ -74,9 +76,9 @@ class ValidationAP(keras.callbacks.Callback):
             self._runner,
             self._data,
             self._config.data.val_split,
-            limit=self._config.data.val_limit,
             settings=self._config.decode,
             progress=False,
+            records=self._records,
         )
         logs["AP"], logs["AP50"] = figures["AP"], figures["AP50"]
         if logs["AP"] > self.best_ap:
@@ -147,6 +149,7 @@ def draw_curves(rows: list[dict[str, float]], path: str | os.PathLike) -> None:
             axes.set_yscale("log")
         if title == "Validation":
             axes.set_ylim(0, 1)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)

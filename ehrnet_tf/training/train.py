@@ -145,7 +145,7 @@ def _train(config: Config, data: Path, out: Path, records: Records, validation: 
         config.train.epochs,
     )
     logger.info("building the training graph (up to a minute before the first step) ...")
-    validator = callbacks.ValidationAP(config, data, out)
+    validator = callbacks.ValidationAP(config, data, out, validation)
     try:
         model.fit(
             dataset,
