@@ -39,6 +39,7 @@ class ModelConfig:
     width_divisor: int | None = None  # round every branch width to a multiple of this; None: as published
     tags_on_both_stages: bool = False
     drop_connect: float = 0.2
+    weights: str | None = None  # a .keras or .weights.h5 file to start from
 
 
 @dataclasses.dataclass(frozen=True)

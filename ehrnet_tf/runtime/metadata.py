@@ -188,6 +188,8 @@ def package_versions() -> dict[str, str]:
 def save_keras(model: keras.Model, path: str | os.PathLike, metadata: dict[str, Any] | None = None) -> None:
     """Writes a .keras file with its metadata, all of it or nothing; `keras.saving.load_model` reads it.
 
+    Optimizer and losses are left out: they treble the file, and a reader would need this package's classes.
+
     Args:
       model: an `EfficientHRNet`.
       path: where to, ending in .keras.
@@ -199,7 +201,9 @@ def save_keras(model: keras.Model, path: str | os.PathLike, metadata: dict[str, 
     path = Path(path)
     if path.suffix != ".keras":
         raise UsageError(f"{path}: the name of a Keras model file must end in .keras")
+    import keras
+
     metadata = model_metadata(model) if metadata is None else metadata
     with atomic_path(path) as temporary:
-        model.save(temporary)
+        keras.Model(model.inputs, model.output, name=model.name).save(temporary)
         append_metadata(temporary, metadata)

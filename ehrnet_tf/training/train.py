@@ -51,6 +51,7 @@ def build_model(config: Config) -> keras.Model:
         width_divisor=m.width_divisor,
         tags_on_both_stages=m.tags_on_both_stages,
         drop_connect=m.drop_connect,
+        weights=m.weights,
     )
 
 

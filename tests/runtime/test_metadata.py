@@ -100,3 +100,19 @@ def test_a_model_that_is_something_else():
 def test_save_needs_the_suffix(tiny_model, tmp_path):
     with pytest.raises(UsageError, match=r"\.keras"):
         save_keras(tiny_model, tmp_path / "a.h5")
+
+
+def test_saved_models_carry_no_optimizer(build_tiny, tmp_path):
+    import keras
+
+    model = build_tiny()
+    save_keras(model, tmp_path / "bare.keras")
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, loss=dict.fromkeys(model.output, "mse"))
+    save_keras(model, tmp_path / "trained.keras")
+    sizes = [(tmp_path / f"{name}.keras").stat().st_size for name in ("bare", "trained")]
+    assert sizes[1] < 1.1 * sizes[0]
+    again = keras.saving.load_model(tmp_path / "trained.keras")
+    assert getattr(again, "optimizer", None) is None
+    assert [w.path for w in again.weights] == [w.path for w in model.weights]

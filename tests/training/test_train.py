@@ -10,7 +10,7 @@ import pytest
 
 from ehrnet_tf.config import load_config
 from ehrnet_tf.data.synthetic import make_dataset
-from ehrnet_tf.errors import DataError, EhrnetError, UsageError
+from ehrnet_tf.errors import DataError, EhrnetError, ModelFileError, UsageError
 from ehrnet_tf.models.head import head
 from ehrnet_tf.runtime.metadata import read_metadata
 from ehrnet_tf.training import train as training
@@ -125,9 +125,15 @@ def test_bad_data_leaves_no_run_folder_behind(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_real_builder_follows_the_configuration():
+def test_real_builder_follows_the_configuration(tmp_path):
     model = REAL_BUILD_MODEL(
         load_config(None, ["model.input_size=96", "model.activation=relu6", "model.squeeze_excite=false"])
     )
     assert model.input_shape == (None, 96, 96, 3)
     assert np.isclose(model.get_layer("backbone_stem_activation").max_value, 6)
+    model.save_weights(tmp_path / "start.weights.h5")
+    settings = ["model.input_size=64", "model.activation=relu6", "model.squeeze_excite=false"]
+    again = REAL_BUILD_MODEL(load_config(None, [*settings, f"model.weights={tmp_path / 'start.weights.h5'}"]))
+    np.testing.assert_array_equal(again.weights[0], model.weights[0])
+    with pytest.raises(ModelFileError, match="no such weights file"):
+        REAL_BUILD_MODEL(load_config(None, [*settings, "model.weights=none.keras"]))
