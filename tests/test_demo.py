@@ -1,23 +1,15 @@
 """The demo's whole chain, with few pictures and a network of a few layers."""
 
-import keras
 import pytest
 
 from ehrnet_tf import demo
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.models.head import head
 from ehrnet_tf.runtime import read_metadata
 from ehrnet_tf.training import train as training
 
 
-def test_every_link_runs_and_the_table_is_printed(tmp_path, monkeypatch, capsys):
-    def build(config):
-        image = keras.Input((64, 64, 3), name="image")
-        x = keras.layers.Rescaling(1 / 255)(image)
-        x = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(x)
-        return keras.Model(image, head(x, 17, 8), name="efficienthrnet_h-4")
-
-    monkeypatch.setattr(training, "build_model", build)
+def test_every_link_runs_and_the_table_is_printed(tmp_path, monkeypatch, capsys, build_tiny):
+    monkeypatch.setattr(training, "build_model", lambda config: build_tiny())
     monkeypatch.setattr(demo, "TRAIN_PICTURES", 6)
     monkeypatch.setattr(demo, "VAL_PICTURES", 3)
     out = tmp_path / "demo"

@@ -225,7 +225,7 @@ def _describe_run(out: Path, config: Config, data: Path, records: Records, valid
 
 
 def _skip_graph_optimizer() -> None:
-    """TensorFlow's graph optimizer makes the training step twice as slow on a CPU, and its own work takes seconds."""
+    """On a CPU the training step runs faster without TensorFlow's graph optimizer, whose own work takes seconds too."""
     import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -11,7 +11,6 @@ import pytest
 from ehrnet_tf.config import load_config
 from ehrnet_tf.data.synthetic import make_dataset
 from ehrnet_tf.errors import DataError, EhrnetError, ModelFileError, UsageError
-from ehrnet_tf.models.head import head
 from ehrnet_tf.runtime.metadata import read_metadata
 from ehrnet_tf.training import train as training
 from ehrnet_tf.training.callbacks import read_log
@@ -28,14 +27,8 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def tiny_network(monkeypatch):
-    def build(config):
-        image = keras.Input((64, 64, 3), name="image")
-        x = keras.layers.Rescaling(1 / 255)(image)
-        x = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(x)
-        return keras.Model(image, head(x, 17, 8), name="efficienthrnet_h-4")
-
-    monkeypatch.setattr(training, "build_model", build)
+def tiny_network(monkeypatch, build_tiny):
+    monkeypatch.setattr(training, "build_model", lambda config: build_tiny())
 
 
 def test_run_folder_explains_itself_and_resumes(data, tmp_path, monkeypatch):
