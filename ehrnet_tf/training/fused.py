@@ -1,7 +1,6 @@
 """Batch normalisation in one TensorFlow operation while training.
 
-Keras 3 composes it of a dozen, each a pass over memory, and as many again for the gradient; on a CPU they are a quarter
-of a training step.
+Keras 3 composes it of several, each a pass over memory, and more again for the gradient, which a CPU feels.
 """
 
 from __future__ import annotations
