@@ -68,6 +68,7 @@ class DataConfig:
     limit: int | None = None  # use only the first so many training pictures
     val_limit: int | None = None
     sigma: float = 2.0  # of the Gaussian targets, in cells, at both resolutions
+    subpixel: bool = False  # Gaussians at the keypoints themselves; false: at their cells' centres (the reference)
     max_people: int = 30  # people of a picture that the tag loss takes in
     shuffle: int = 4096  # records in the shuffle buffer
 

@@ -137,9 +137,10 @@ def _targets(config: Config) -> Callable:
         side_4, side_2 = mask_4.shape[1], mask_2.shape[1]
         at_4, at_2 = keypoints * [1 / 4, 1 / 4, 1.0], keypoints * [1 / 2, 1 / 2, 1.0]
         ones = tf.ones([tf.shape(images)[0]])
+        shape = {"sigma": config.data.sigma, "subpixel": config.data.subpixel}
         wanted = {
-            "heatmaps_4": targets.gaussian_heatmaps(at_4, side_4, side_4, config.data.sigma),
-            "heatmaps_2": targets.gaussian_heatmaps(at_2, side_2, side_2, config.data.sigma),
+            "heatmaps_4": targets.gaussian_heatmaps(at_4, side_4, side_4, **shape),
+            "heatmaps_2": targets.gaussian_heatmaps(at_2, side_2, side_2, **shape),
             "tags": targets.tag_joints(at_4, side_4, side_4, config.data.max_people),
         }
         weights = {"heatmaps_4": mask_4, "heatmaps_2": mask_2, "tags": ones}

@@ -11,15 +11,19 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def gaussian_heatmaps(keypoints: tf.Tensor, height: int, width: int, sigma: float = 2.0) -> tf.Tensor:
+def gaussian_heatmaps(
+    keypoints: tf.Tensor, height: int, width: int, sigma: float = 2.0, subpixel: bool = False
+) -> tf.Tensor:
     """Heat-maps with a Gaussian of height 1 on every keypoint, the maximum where people overlap.
 
-    The centre is cut to its integer cell; the Gaussian ends 3 sigma + 1 cells from it (a 15x15 window at sigma 2).
+    The Gaussian lies at the centre of the keypoint's cell and ends 3 sigma + 1 cells from it (a 15x15 window at sigma
+    2); with ``subpixel``, in the same window, at the keypoint itself (unbiased encoding, DARK, arXiv 1910.06278).
 
     Args:
       keypoints: (B, P, K, 3) float32: x, y in map cells, v; v = 0 or a centre outside the map draws nothing.
       height, width: of the maps, cells.
       sigma: standard deviation, cells.
+      subpixel: see above.
 
     Returns:
       (B, height, width, K) float32.
@@ -31,11 +35,11 @@ def gaussian_heatmaps(keypoints: tf.Tensor, height: int, width: int, sigma: floa
 
     radius = round(3 * sigma + 1)
     offsets = tf.range(-radius, radius + 1)
-    profile = tf.exp(-tf.cast(offsets**2, tf.float32) / (2 * sigma**2))
     x = centre[:, 0, None] + offsets  # (N, window)
     y = centre[:, 1, None] + offsets
-    profile_x = tf.where((x >= 0) & (x < width), profile, 0.0)
-    profile_y = tf.where((y >= 0) & (y < height), profile, 0.0)
+    exact = tf.gather_nd(keypoints[..., :2], where) if subpixel else tf.cast(centre, tf.float32) + 0.5
+    profile_x = tf.where((x >= 0) & (x < width), _profile(x, exact[:, 0, None], sigma), 0.0)
+    profile_y = tf.where((y >= 0) & (y < height), _profile(y, exact[:, 1, None], sigma), 0.0)
     values = profile_y[:, :, None] * profile_x[:, None, :]  # (N, window, window), 0 beyond the map's edge
 
     x, y = tf.clip_by_value(x, 0, width - 1), tf.clip_by_value(y, 0, height - 1)
@@ -46,6 +50,11 @@ def gaussian_heatmaps(keypoints: tf.Tensor, height: int, width: int, sigma: floa
         tf.zeros([batch * height * width * k]), tf.reshape(index, [-1, 1]), tf.reshape(values, [-1])
     )
     return tf.reshape(flat, [batch, height, width, k])
+
+
+def _profile(cells: tf.Tensor, centre: tf.Tensor, sigma: float) -> tf.Tensor:
+    """A Gaussian of height 1 at the centres of the given cells."""
+    return tf.exp(-((tf.cast(cells, tf.float32) + 0.5 - centre) ** 2) / (2 * sigma**2))
 
 
 def tag_joints(keypoints: tf.Tensor, height: int, width: int, max_people: int) -> tf.Tensor:

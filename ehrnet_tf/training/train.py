@@ -85,6 +85,7 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
     Raises:
       UsageError: ``out`` holds files already, or nothing to resume; too few pictures for one batch.
       DataError: the data cannot be used.
+      ModelFileError: ``config.model.weights`` is missing or does not fit.
       EhrnetError: the loss became NaN or infinite; the last good epoch stays in last.keras.
     """
     out, data = Path(out), Path(data)
@@ -99,6 +100,9 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
             f"{data}: {len(records)} usable training pictures are fewer than train.batch_size "
             f"{config.train.batch_size}; lower it"
         )
+    keras.utils.set_random_seed(config.train.seed)
+    model = keras.saving.load_model(out / "last.keras") if resume else build_model(config)
+    # From here on, what goes wrong leaves a run folder.
     out.mkdir(parents=True, exist_ok=True)
     save_config(out / "config.yaml", config)
     with open(out / "train.log", "a", encoding="utf-8") as file:
@@ -111,23 +115,27 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
     package_logger.addHandler(handler)
     package_logger.setLevel(logging.INFO)
     try:
-        return _train(config, data, out, records, validation, initial_epoch)
+        return _train(model, config, data, out, records, validation, initial_epoch)
     finally:
         package_logger.removeHandler(handler)
         handler.close()
 
 
-def _train(config: Config, data: Path, out: Path, records: Records, validation: Records, initial_epoch: int) -> dict:
-    keras.utils.set_random_seed(config.train.seed)
+def _train(
+    model: keras.Model,
+    config: Config,
+    data: Path,
+    out: Path,
+    records: Records,
+    validation: Records,
+    initial_epoch: int,
+) -> dict:
     if keras.backend.backend() == "tensorflow" and not _has_gpu():
         _skip_graph_optimizer()
     steps = config.train.steps_per_epoch or len(records) // config.train.batch_size
     _describe_run(out, config, data, records, validation, steps)
 
-    if initial_epoch:
-        model = keras.saving.load_model(out / "last.keras")
-    else:
-        model = build_model(config)
+    if not model.compiled:  # a resumed one is
         compile_model(model, config, steps)
     if keras.backend.backend() == "tensorflow" and not _has_gpu():
         fuse_batch_norm(model)

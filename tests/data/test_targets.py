@@ -42,6 +42,22 @@ def test_joints_equal_the_reference(case):
     np.testing.assert_array_equal(to_reference_joints(joints[0].numpy(), res), GOLDEN[f"case{case}_joints"])
 
 
+@given(x=st.floats(-2, 26, width=32), y=st.floats(-2, 18, width=32), sigma=st.sampled_from([1.0, 1.5, 2.0, 3.0]))
+@settings(max_examples=50, deadline=None)
+def test_subpixel_gaussians_lie_at_the_keypoint(x, y, sigma):
+    height, width = 16, 24
+    points = np.array([[[[x, y, 2], [x, y, 0]]]], np.float32)
+    maps = gaussian_heatmaps(tf.constant(points), height, width, sigma, subpixel=True).numpy()[0]
+    assert not maps[..., 1].any()
+    if not (0 <= int(x) < width and 0 <= int(y) < height):
+        assert not maps.any()
+        return
+    rows, columns = np.mgrid[:height, :width]
+    distance = np.square(columns + 0.5 - x) + np.square(rows + 0.5 - y)
+    near = np.maximum(abs(columns - int(x)), abs(rows - int(y))) <= round(3 * sigma + 1)
+    np.testing.assert_allclose(maps[..., 0], np.exp(-distance / (2 * sigma**2)) * near, atol=1e-6)
+
+
 def test_a_padded_batch_equals_its_pictures_one_by_one():
     people = [GOLDEN[f"case{case}_keypoints"] for case in CASES]
     most = max(map(len, people))

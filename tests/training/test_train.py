@@ -130,3 +130,11 @@ def test_real_builder_follows_the_configuration(tmp_path):
     np.testing.assert_array_equal(again.weights[0], model.weights[0])
     with pytest.raises(ModelFileError, match="no such weights file"):
         REAL_BUILD_MODEL(load_config(None, [*settings, "model.weights=none.keras"]))
+
+
+def test_missing_start_weights_leave_no_run_folder(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "build_model", REAL_BUILD_MODEL)
+    config = load_config(None, [*SETTINGS, "model.weights=none.keras", "model.variant=H-8"])
+    with pytest.raises(ModelFileError, match="no such weights file"):
+        training.train(config, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
