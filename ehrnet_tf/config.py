@@ -70,11 +70,13 @@ class DataConfig:
     sigma: float = 2.0  # of the Gaussian targets, in cells, at both resolutions
     subpixel: bool = False  # Gaussians at the keypoints themselves; false: at their cells' centres (the reference)
     max_people: int = 30  # people of a picture that the tag loss takes in
+    tag_radius: int = 0  # the tag loss reads the (2 r + 1)² cells round a keypoint, not its own alone
     shuffle: int = 4096  # records in the shuffle buffer
 
     def __post_init__(self):
         _check(self.sigma > 0, "sigma must be positive")
         _check(self.max_people >= 1, "max_people must be at least 1")
+        _check(self.tag_radius >= 0, "tag_radius must not be negative")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,7 @@ class TrainConfig:
     epochs: int = 300
     steps_per_epoch: int | None = None  # None: once through the data
     batch_size: int = 8
+    optimizer: str = "adam"  # or "muon" (see `training.muon`), which learns faster and takes about 1e-2
     learning_rate: float = 1e-3
     warmup_epochs: float = 0.0  # linear, from 0
     schedule: str = "step"  # step: times `decay` at each of `milestones`; cosine: to 0 over all epochs
@@ -112,6 +115,7 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "validate_every"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
         _check(self.learning_rate > 0, "learning_rate must be positive")
+        _check(self.optimizer in ("adam", "muon"), "optimizer must be 'adam' or 'muon'")
         _check(self.schedule in ("step", "cosine"), "schedule must be 'step' or 'cosine'")
 
 

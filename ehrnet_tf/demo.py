@@ -11,7 +11,7 @@ from ehrnet_tf.errors import UsageError
 
 TRAIN_PICTURES = 2000
 VAL_PICTURES = 100
-MAX_PEOPLE = 3  # with people who face the viewer: what minutes of training on two cores can learn
+MAX_PEOPLE = 2  # with people who face the viewer: what minutes of training on two cores can learn
 SEED = 0
 DRAWN = 12
 

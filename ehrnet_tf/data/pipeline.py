@@ -28,8 +28,8 @@ def coco_dataset(
 
     - images (B, S, S, 3) uint8 RGB;
     - targets ``heatmaps_4`` (B, S/4, S/4, K) and ``heatmaps_2`` (B, S/2, S/2, K) float32 in 0..1, ``tags``
-      (B, max_people, K, 2) int32 (see `targets.tag_joints`; at 1/4), and with ``model.tags_on_both_stages`` ``tags_2``
-      (the same at 1/2);
+      (B, max_people, K·n, 2) int32 (see `targets.tag_joints`; at 1/4), and with ``model.tags_on_both_stages``
+      ``tags_2`` (the same at 1/2);
     - weights ``heatmaps_4`` (B, S/4, S/4), ``heatmaps_2`` (B, S/2, S/2) float32, 0 on people without labels and on
       padding, else 1; ``tags`` (and ``tags_2``) (B,) float32 ones.
 
@@ -98,7 +98,8 @@ def _reader(records: Records, config: Config, size: int, augment: bool) -> Calla
     flip_order = records.keypoints.flip_order
 
     def read(index: tf.Tensor, seed: tf.Tensor):
-        picture = tf.io.decode_image(tf.io.read_file(paths[index]), channels=3, expand_animations=False)
+        # Takes PNG too. The method is OpenCV's; TensorFlow's default differs by a grey level, which a network notices.
+        picture = tf.io.decode_jpeg(tf.io.read_file(paths[index]), channels=3, dct_method="INTEGER_ACCURATE")
         shape = tf.shape(picture)
         tf.debugging.assert_equal(shape[:2], sizes[index], message=paths[index])
         keypoints = people[ends[index] : ends[index + 1]]
@@ -141,11 +142,11 @@ def _targets(config: Config) -> Callable:
         wanted = {
             "heatmaps_4": targets.gaussian_heatmaps(at_4, side_4, side_4, **shape),
             "heatmaps_2": targets.gaussian_heatmaps(at_2, side_2, side_2, **shape),
-            "tags": targets.tag_joints(at_4, side_4, side_4, config.data.max_people),
+            "tags": targets.tag_joints(at_4, side_4, side_4, config.data.max_people, config.data.tag_radius),
         }
         weights = {"heatmaps_4": mask_4, "heatmaps_2": mask_2, "tags": ones}
         if config.model.tags_on_both_stages:
-            wanted["tags_2"] = targets.tag_joints(at_2, side_2, side_2, config.data.max_people)
+            wanted["tags_2"] = targets.tag_joints(at_2, side_2, side_2, config.data.max_people, config.data.tag_radius)
             weights["tags_2"] = ones
         return images, wanted, weights
 

@@ -57,26 +57,34 @@ def _profile(cells: tf.Tensor, centre: tf.Tensor, sigma: float) -> tf.Tensor:
     return tf.exp(-((tf.cast(cells, tf.float32) + 0.5 - centre) ** 2) / (2 * sigma**2))
 
 
-def tag_joints(keypoints: tf.Tensor, height: int, width: int, max_people: int) -> tf.Tensor:
+def tag_joints(keypoints: tf.Tensor, height: int, width: int, max_people: int, radius: int = 0) -> tf.Tensor:
     """Where each person's tags stand in the tag map.
+
+    The decoder reads tags between cells, and at the heat-maps' peak rather than the keypoint; with a ``radius`` above 0
+    the loss sees those cells as well (the reference: only the keypoint's).
 
     Args:
       keypoints: (B, P, K, 3) float32: x, y in map cells, v.
       height, width: of the tag map, cells.
       max_people: people beyond these are left out.
+      radius: the n = (2 radius + 1)² cells round a keypoint are given, row by row, those on the map.
 
     Returns:
-      (B, max_people, K, 2) int32: entry [b, p, k] is joint k of person p: the index (y * width + x) * K + k into a tag
-      map (height, width, K) laid out flat, and 1; or 0, 0 where the joint is absent.
+      (B, max_people, K·n, 2) int32: entry [b, p, k·n + i] is the i-th cell of joint k of person p: the index
+      (y * width + x) * K + k into a tag map (height, width, K) laid out flat, and 1; or 0, 0 where it is absent.
     """
     batch, k = tf.shape(keypoints)[0], keypoints.shape[2]
     keypoints = keypoints[:, :max_people]
     cells, inside = _cells(keypoints, height, width)
-    index = (cells[..., 1] * width + cells[..., 0]) * k + tf.range(k)
+    steps = tf.range(-radius, radius + 1)
+    around = tf.reshape(tf.stack(tf.meshgrid(steps, steps), axis=-1), [-1, 2])  # (n, 2): x, y
+    cells = cells[:, :, :, None, :] + around
+    inside = inside[..., None] & tf.reduce_all((cells >= 0) & (cells < [width, height]), axis=-1)
+    index = (cells[..., 1] * width + cells[..., 0]) * k + tf.range(k)[:, None]
     flag = tf.cast(inside, tf.int32)
-    joints = tf.stack([index * flag, flag], axis=-1)
-    joints = tf.pad(joints, [[0, 0], [0, max_people - tf.shape(joints)[1]], [0, 0], [0, 0]])
-    return tf.reshape(joints, [batch, max_people, k, 2])
+    joints = tf.stack([index * flag, flag], axis=-1)  # (B, P, K, n, 2)
+    joints = tf.pad(joints, [[0, 0], [0, max_people - tf.shape(joints)[1]], [0, 0], [0, 0], [0, 0]])
+    return tf.reshape(joints, [batch, max_people, k * (2 * radius + 1) ** 2, 2])
 
 
 def _cells(keypoints: tf.Tensor, height: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:

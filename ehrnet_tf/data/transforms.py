@@ -106,6 +106,9 @@ def scale_matrix(matrix: tf.Tensor, factor: float) -> tf.Tensor:
 def warp_picture(picture: tf.Tensor, matrix: tf.Tensor, size: int) -> tf.Tensor:
     """Warps a picture, bilinearly; what lies outside the source is 0.
 
+    As `runtime.letterbox` does it: a picture that shrinks to less than half is first averaged over areas to about twice
+    the size it ends with, lest bilinear sampling skips pixels.
+
     Args:
       picture: (H, W, C) uint8.
       matrix: (2, 3) float32, source → output.
@@ -114,8 +117,19 @@ def warp_picture(picture: tf.Tensor, matrix: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       (size, size, C) uint8.
     """
-    warped = _warp(tf.cast(picture, tf.float32), matrix, size, "BILINEAR")
-    return tf.cast(tf.round(warped), tf.uint8)
+    scale = tf.sqrt(tf.abs(tf.linalg.det(matrix[:, :2])))
+    picture = tf.cast(picture, tf.float32)
+    picture, matrix = tf.cond(scale < 0.5, lambda: _reduce(picture, matrix, 2 * scale), lambda: (picture, matrix))
+    return tf.cast(tf.round(_warp(picture, matrix, size, "BILINEAR")), tf.uint8)
+
+
+def _reduce(picture: tf.Tensor, matrix: tf.Tensor, factor: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """A picture (H, W, C) float32 about ``factor`` times as large, averaged over areas, and the matrix for it."""
+    sides = tf.shape(picture)[:2]
+    reduced = tf.maximum(1, tf.cast(tf.round(factor * tf.cast(sides, tf.float32)), tf.int32))
+    ratio = tf.cast(sides / reduced, tf.float32)  # height, width
+    matrix = matrix * tf.stack([ratio[1], ratio[0], 1.0])
+    return tf.round(tf.image.resize(picture[None], reduced, "area")[0]), matrix
 
 
 def warp_mask(mask: tf.Tensor, matrix: tf.Tensor, size: int) -> tf.Tensor:

@@ -42,11 +42,12 @@ def people_tags(joints, tags):
     """The tag values at the people's keypoints.
 
     Args:
-      joints: (B, P, K, 2): index into the tag map flattened channels-last, (y * W + x) * K + k, and a flag 0 or 1.
+      joints: (B, P, J, 2): index into the tag map flattened channels-last, (y * W + x) * K + k, and a flag 0 or 1; J
+        is K, or more where several cells count for a keypoint.
       tags: (B, H, W, K).
 
     Returns:
-      values (B, P, K), flags (B, P, K), means (B, P) over each person's flagged keypoints, present (B, P): 1 where a
+      values (B, P, J), flags (B, P, J), means (B, P) over each person's flagged keypoints, present (B, P): 1 where a
       person has any. All float.
     """
     index = ops.cast(joints[..., 0], "int32")
@@ -88,7 +89,7 @@ def push_loss(joints, tags, form: str = "exp"):
 class TagLoss(keras.losses.Loss):
     """``pull`` times `pull_loss` plus ``push`` times `push_loss`.
 
-    y_true: joints (B, P, K, 2) as in `people_tags` (Keras hands them over as float32, exact up to 2^24); y_pred: tag
+    y_true: joints (B, P, J, 2) as in `people_tags` (Keras hands them over as float32, exact up to 2^24); y_pred: tag
     maps (B, H, W, K). ``form``: "exp" or "hinge".
     """
 

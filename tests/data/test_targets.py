@@ -81,6 +81,25 @@ def test_joint_indices_read_the_flat_tag_map():
     assert (joints[2] == 0).all() and (joints[0, 1] == 0).all()
 
 
+@pytest.mark.parametrize("radius", [0, 1, 2])
+def test_tag_cells_round_a_keypoint(radius):
+    height, width, count = 9, 11, 2
+    points = np.array([[[[4.5, 6.2, 2], [0.5, 8.9, 1]], [[10.9, 0.1, 2], [3, 3, 0]]]], np.float32)
+    joints = tag_joints(tf.constant(points), height, width, 4, radius).numpy()[0]
+    cells = (2 * radius + 1) ** 2
+    assert joints.shape == (4, count * cells, 2)
+    joints = joints.reshape(4, count, cells, 2)
+    assert not joints[2:].any() and not joints[1, 1].any() and not joints[..., 0][joints[..., 1] == 0].any()
+    for p, k in ((0, 0), (0, 1), (1, 0)):
+        x, y = points[0, p, k, :2].astype(int)
+        got = {tuple(int(v) for v in np.unravel_index(i, (height, width, count))) for i, on in joints[p, k] if on}
+        assert got == {
+            (row, column, k)
+            for row in range(max(0, y - radius), min(height, y + radius + 1))
+            for column in range(max(0, x - radius), min(width, x + radius + 1))
+        }
+
+
 def test_people_beyond_the_limit_have_maps_but_no_tags():
     points = np.zeros((1, 4, 2, 3), np.float32)
     points[0, :, :, 0] = np.array([5, 25, 45, 65])[:, None] + 0.5
