@@ -51,6 +51,8 @@ def test_named_configs_are_valid(name):
         ("augment: {scale: [1]}", "'augment.scale' must be a list of 2 values"),
         ("augment: {scale: [1, 0.5]}", "scale must be two positive numbers"),
         ("loss: {tag_form: cube}", "tag_form must be"),
+        ("train: {optimizer: adma}", "optimizer must be"),
+        ("data: {tag_radius: -1}", "tag_radius must not be negative"),
         ("decode: {nms_kernel: 4}", "nms_kernel"),
         ("model: [1, 2]", "'model' must be a mapping"),
         ("- 1", "must be a mapping"),

@@ -83,6 +83,9 @@ class PoseEstimator:
     def decode(self, maps: dict[str, np.ndarray], box: Letterbox) -> Poses:
         """The people in one picture's maps, by the exact protocol: decoded at the input's full resolution.
 
+        The padding round the picture counts as empty: training masks it out of the loss, so that a network may show
+        anything there.
+
         Args:
           maps: float "heatmaps_4", "tags" (H/4, W/4, K), "heatmaps_2" (H/2, W/2, K).
           box: the geometry that `prepare` returned.
@@ -92,6 +95,7 @@ class PoseEstimator:
           the input's corner.
         """
         heatmaps, tags = project(maps["heatmaps_4"], maps["heatmaps_2"], maps["tags"], self.input_size)
+        box.clear_padding(heatmaps)
         people, scores = decode(heatmaps, tags, self.settings, self.keypoints.grouping)
         keypoints = people[:, :, :3].copy()
         keypoints[:, :, :2] = box.to_image(keypoints[:, :, :2])

@@ -6,6 +6,7 @@ Frame: continuous, x right, y down; pixel (row i, column j) covers [j, j+1) x [i
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -35,6 +36,14 @@ class Letterbox:
     def to_image(self, xy: np.ndarray) -> np.ndarray:
         """(..., 2) input coordinates x, y → (..., 2) picture coordinates, which may lie outside the picture."""
         return (np.asarray(xy) - (self.dx, self.dy)) / self.scale
+
+    def clear_padding(self, maps: np.ndarray) -> None:
+        """Sets maps (H, W, K) at the input's resolution to 0, in place, where they lie wholly outside the picture."""
+        height, width = self.image_size
+        right, bottom = self.to_input((width, height)) - 1e-6  # so much less that rounding errors do not count
+        top, left, bottom, right = math.floor(self.dy), math.floor(self.dx), math.ceil(bottom), math.ceil(right)
+        maps[:top] = maps[bottom:] = 0
+        maps[:, :left] = maps[:, right:] = 0
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:

@@ -44,7 +44,7 @@ class DrawnMaps(Runner):
 
 def test_poses_come_back_in_picture_pixels():
     generator = np.random.default_rng(3)
-    first = np.stack([generator.uniform(10, 50, 17), generator.uniform(30, 100, 17)], axis=1)
+    first = np.stack([generator.uniform(10, 50, 17), generator.uniform(40, 90, 17)], axis=1)
     second = first + (60, 0)
     estimator = PoseEstimator(DrawnMaps([first, second]))
     poses = estimator(np.zeros((200, 400, 3), np.uint8))  # scale 0.32, 32 rows of border above and below
@@ -54,6 +54,15 @@ def test_poses_come_back_in_picture_pixels():
     for person, expected in zip(poses.keypoints[order], (first, second), strict=True):
         np.testing.assert_allclose(person[:, :2], (expected - (0, 32)) / 0.32, atol=1.0 / 0.32)
     assert (poses.keypoints[..., 2] > 0.7).all()
+
+
+def test_nobody_stands_in_the_padding():
+    generator = np.random.default_rng(3)
+    inside = np.stack([generator.uniform(10, 50, 17), generator.uniform(40, 90, 17)], axis=1)
+    outside = np.stack([generator.uniform(70, 120, 17), generator.uniform(4, 24, 17)], axis=1)
+    estimator = PoseEstimator(DrawnMaps([inside, outside]))
+    assert len(estimator(np.zeros((200, 400, 3), np.uint8))) == 1  # 32 rows of border above and below
+    assert len(estimator(np.zeros((400, 400, 3), np.uint8))) == 2
 
 
 def test_doubtful_people_are_left_out_of_a_call_only():

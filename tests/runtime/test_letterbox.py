@@ -82,6 +82,16 @@ def test_a_blob_and_its_keypoint_land_together(height, width, data):
     assert np.abs(found - box.to_input([x, y])).max() <= 1.5
 
 
+@pytest.mark.parametrize(("image_size", "size"), [((90, 120), (64, 64)), ((97, 31), (64, 96)), ((64, 64), (64, 64))])
+def test_only_the_padding_is_cleared(image_size, size):
+    picture, box = letterbox(np.full((*image_size, 3), 255, np.uint8), size)
+    maps = np.ones((*size, 2), np.float32)
+    box.clear_padding(maps)
+    assert set(np.unique(maps)) <= {0, 1}
+    assert (maps[picture[..., 0] > 0] == 1).all(), "what shows the picture stays"
+    assert (maps[cv2.dilate(picture[..., 0], np.ones((3, 3))) == 0] == 0).all()
+
+
 def test_a_large_picture_is_averaged_not_skipped_through():
     board = (np.indices((1280, 1280)).sum(axis=0) % 2 * 255).astype(np.uint8)
     result, _ = letterbox(np.repeat(board[..., None], 3, axis=2), (64, 64))

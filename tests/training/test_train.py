@@ -83,10 +83,12 @@ def test_run_folder_explains_itself_and_resumes(data, tmp_path, monkeypatch):
     assert len(json.loads((run / "run.json").read_text())["starts"]) == 2
 
 
-def test_loss_falls_on_few_pictures(data, tmp_path):
-    config = load_config(
-        None, [*SETTINGS, "train.epochs=3", "train.steps_per_epoch=20", "data.limit=4", "augment.enabled=false"]
-    )
+@pytest.mark.parametrize(
+    "more", [[], ["train.optimizer=muon", "train.learning_rate=1e-2", "data.subpixel=true", "data.tag_radius=1"]]
+)
+def test_loss_falls_on_few_pictures(data, tmp_path, more):
+    few = ["train.epochs=3", "train.steps_per_epoch=20", "data.limit=4", "augment.enabled=false"]
+    config = load_config(None, [*SETTINGS, *few, *more])
     training.train(config, data, tmp_path / "run")
     losses = [row["loss"] for row in read_log(tmp_path / "run" / "log.csv")]
     assert losses[-1] < 0.8 * losses[0]
