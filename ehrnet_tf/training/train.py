@@ -76,6 +76,9 @@ def compile_model(model: keras.Model, config: Config, steps_per_epoch: int) -> N
 def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resume: bool = False) -> dict:
     """Trains, validates by AP and writes the run folder described above.
 
+    Without a GPU, TensorFlow's options change for the whole process: no graph optimizer, and on one or two cores one
+    thread an operation (unless TF_NUM_INTRAOP_THREADS is set or TensorFlow has begun).
+
     Args:
       config: the experiment.
       data: a folder in COCO's layout, with the splits ``config.data`` names.
