@@ -19,6 +19,29 @@ from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
 TRAIN_PACKAGES = {"tensorflow", "keras", "pycocotools", "matplotlib", "tensorboard"}
 
 
+def models(args: argparse.Namespace) -> None:
+    from ehrnet_tf.files import write_json
+    from ehrnet_tf.models.statistics import PUBLISHED, describe
+
+    print(f"{'variant':8} {'input':>5} {'parameters':>12} {'GMACs':>8}  {'published':14} {'branch widths':20} modules")
+    family = []
+    for variant in args.variants or PUBLISHED:
+        size = describe(variant)
+        family.append(size)
+        published = size.get("published")
+        published = f"{published['parameters'] / 1e6:g} M, {published['macs'] / 1e9:g} G" if published else "-"
+        widths, modules = (" ".join(map(str, size[key])) for key in ("branch_widths", "modules"))
+        print(
+            f"{size['variant']:8} {size['input_size']:5} {size['parameters']:12,} {size['macs'] / 1e9:8.3f}  "
+            f"{published:14} {widths:20} {modules}",
+            flush=True,
+        )
+    print("Counted from the graph: one picture, no flip, 17 keypoints. The published figures come from a counter")
+    print("which takes MBConv blocks' parameters twice, and the transposed convolution's multiply-adds four times.")
+    if args.json:
+        write_json(args.json, family)
+
+
 def make_data(args: argparse.Namespace) -> None:
     from ehrnet_tf.data.synthetic import make_dataset
 
@@ -183,6 +206,10 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
+    sub = command(models, "models", "The family: input, parameters, multiply-adds, widths, modules.")
+    sub.add_argument("variants", nargs="*", metavar="VARIANT", help="H0, H-4, H-2.5 ... (default: the published five)")
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
+
     sub = command(make_data, "make-data", "Write the synthetic data set in COCO layout.")
     sub.add_argument("folder", help="new folder, or one written by this command")
     sub.add_argument("--train", type=int, default=1200, metavar="N", help="training pictures (%(default)s)")
@@ -253,7 +280,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
-    if args.function in (train, export, demo) or str(getattr(args, "model", "")).endswith(".keras"):
+    if args.function in (models, train, export, demo) or str(getattr(args, "model", "")).endswith(".keras"):
         load_tensorflow_quietly()
     try:
         args.function(args)

@@ -11,7 +11,7 @@ import pytest
 from ehrnet_tf import cli
 from ehrnet_tf.data.synthetic import make_dataset
 
-COMMANDS = ["make-data", "train", "eval", "export", "predict", "demo"]
+COMMANDS = ["models", "make-data", "train", "eval", "export", "predict", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,15 @@ def test_starting_is_light():
     code = "import sys; from ehrnet_tf import cli\ntry: cli.main(['--version'])\nexcept SystemExit: pass\n"
     code += "assert not {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_models(tmp_path, capsys):
+    assert cli.main(["models", "H-4", "H-4.5", "--json", str(tmp_path / "models.json")]) == 0
+    published, between = json.loads((tmp_path / "models.json").read_text())
+    assert published["parameters"] == 2_764_706 and published["published"]["parameters"] == 3_700_000
+    assert between["parameters"] < published["parameters"] and "published" not in between
+    assert "2,764,706    1.807  3.7 M, 2.1 G   14 27 54 107" in capsys.readouterr().out
+    assert cli.main(["models", "big"]) == 2
 
 
 def test_make_data(tmp_path, capsys):

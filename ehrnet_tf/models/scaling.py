@@ -2,13 +2,15 @@
 
     phi                        0     -1     -2     -3     -4
     input        512 + 32 phi  512   480    448    416    384
-    backbone     width  x 1.1^phi, depth x 1.2^phi   (EfficientNet-B0's table below, rounded as EfficientNet does)
+    backbone     width  x 1.1^phi, depth x 1.2^phi   (EfficientNet-B0's table below, rounded as EfficientNet does;
+                                                     above 0 the multipliers of B1 ... B7)
     branch b     ceil(32 * 2^b * 1.2455^phi)
     modules      of the fusion stages 2, 3, 4: 1, then a table
 
 Sources: EfficientHRNet (arXiv 2007.08090) and its published configurations. The published multipliers are 1.1^phi and
 1.2^phi cut or rounded to three digits; with the exact powers every rounded width and depth of the five published sizes
-comes out the same. The growth rate 1.2455 (not the paper's 1.25) is the one that gives the published widths.
+comes out the same. Above 0 the authors take EfficientNet's own multipliers. The growth rate 1.2455 (not the paper's
+1.25) is the one that gives the published widths.
 """
 
 from __future__ import annotations
@@ -52,6 +54,10 @@ B0 = (
 )
 
 
+# Width and depth multipliers of EfficientNet-B0 ... B7 (its published code; not powers).
+B0_TO_B7 = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.2), (1.8, 2.6), (2.0, 3.1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Scale:
     """Everything that phi decides."""
@@ -69,6 +75,20 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """The multiple of ``divisor`` nearest to ``value``, but never below 90 % of it (EfficientNet's rule)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def multipliers(phi: float) -> tuple[float, float]:
+    """Width and depth of the backbone over EfficientNet-B0's; between two sizes of EfficientNet, linear."""
+    largest = len(B0_TO_B7) - 1
+    if phi <= 0:
+        return 1.1**phi, 1.2**phi
+    if phi >= largest:
+        width, depth = B0_TO_B7[largest]
+        return width * 1.1 ** (phi - largest), depth * 1.2 ** (phi - largest)
+    below = math.floor(phi)
+    (width, depth), (width_above, depth_above) = B0_TO_B7[below : below + 2]
+    part = phi - below
+    return width + part * (width_above - width), depth + part * (depth_above - depth)
 
 
 def scale(variant: str | float, width_divisor: int | None = None) -> Scale:
@@ -90,7 +110,7 @@ def scale(variant: str | float, width_divisor: int | None = None) -> Scale:
         raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; phi must lie in -14 .. 112")
     if width_divisor is not None and width_divisor < 1:
         raise UsageError(f"width_divisor must be a positive integer, not {width_divisor}")
-    width, depth = 1.1**phi, 1.2**phi
+    width, depth = multipliers(phi)
     stages = tuple(
         dataclasses.replace(b, width=make_divisible(b.width * width), repeats=math.ceil(round(b.repeats * depth, 6)))
         for b in B0

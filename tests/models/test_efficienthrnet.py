@@ -5,9 +5,11 @@ import pytest
 from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.errors import ModelFileError, UsageError
 from ehrnet_tf.keypoints import KeypointSet
+from ehrnet_tf.models.statistics import count_macs
 
 # Recomputed from the layer shapes of the reference; the published counts are inflated.
 TRUE_PARAMETERS = {"H0": 19_725_359, "H-1": 13_004_446, "H-2": 8_263_495, "H-3": 5_360_390, "H-4": 2_764_706}
+TRUE_GMACS = {"H0": 23.958, "H-1": 13.130, "H-2": 7.030, "H-3": 3.759, "H-4": 1.807}
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +22,27 @@ def small():
 def test_parameters_and_shapes(variant):
     model = EfficientHRNet(variant)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == TRUE_PARAMETERS[variant]
+    assert sum(count_macs(model).values()) / 1e9 == pytest.approx(TRUE_GMACS[variant], abs=5e-4)
     side = model.input_shape[1]
     assert {name: out.shape for name, out in model.output.items()} == {
         "heatmaps_4": (None, side // 4, side // 4, 17),
         "tags": (None, side // 4, side // 4, 17),
         "heatmaps_2": (None, side // 2, side // 2, 17),
     }
+
+
+@pytest.mark.parametrize(("variant", "millions"), [("H1", 30.93), ("H4", 108.38)])
+def test_parameters_above_the_published_sizes(variant, millions):
+    model = EfficientHRNet(variant, input_size=64)
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) / 1e6 == pytest.approx(millions, abs=5e-3)
+
+
+def test_macs_are_counted_by_hand_for_one_layer_of_each_kind(small):
+    macs = count_macs(small)
+    assert macs["backbone_stem_conv"] == 32 * 32 * 3 * 3 * 3 * 24
+    assert macs["backbone_block1_depthwise_conv"] == 32 * 32 * 3 * 3 * 24
+    assert macs["head_deconv"] == 16 * 16 * 4 * 4 * (14 + 17 + 17) * 14
+    assert "head_deconv_bn" not in macs
 
 
 def test_graph_is_flat_and_stock(small):

@@ -1,7 +1,9 @@
+import itertools
+
 import pytest
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.models.scaling import make_divisible, scale
+from ehrnet_tf.models.scaling import make_divisible, multipliers, scale
 
 # variant: input, stem, stage widths, repeats, branch widths, fusion modules (as published)
 PUBLISHED = {
@@ -34,6 +36,15 @@ def test_any_phi(phi):
     assert s.input_size % 32 == 0
     assert s.phi == phi
     assert list(s.branch_widths) == sorted(s.branch_widths)
+
+
+def test_multipliers_between_and_beyond_efficientnets_own():
+    assert multipliers(2) == (1.1, 1.2)
+    assert multipliers(2.5) == pytest.approx((1.15, 1.3))
+    assert multipliers(-2) == pytest.approx((1.1**-2, 1.2**-2))
+    values = [multipliers(phi / 4) for phi in range(-20, 40)]
+    for one, following in itertools.pairwise(values):
+        assert following[0] >= one[0] and following[1] > one[1]
 
 
 def test_width_divisor():
