@@ -9,7 +9,7 @@ import keras
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
 from ehrnet_tf.models.scaling import scale
 
-# Parameters and "FLOPs" (multiply-adds) as published, in millions and milliards (arXiv 2007.08090). They are the
+# Parameters and "FLOPs" (multiply-adds) as published, in millions and billions (arXiv 2007.08090). They are the
 # authors' counter's, which takes the parameters of MBConv blocks twice, and the multiply-adds of the transposed
 # convolution at its output's size: four times too many.
 PUBLISHED = {"H0": (23.3, 25.6), "H-1": (16.0, 14.2), "H-2": (10.3, 7.7), "H-3": (6.9, 4.2), "H-4": (3.7, 2.1)}

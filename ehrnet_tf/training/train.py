@@ -239,7 +239,7 @@ def _describe_run(out: Path, config: Config, data: Path, records: Records, valid
 
 
 def _tune_for_cpu() -> None:
-    """Measured on two cores: a training step takes 162 ms instead of 227 (H-6, 128 pixels, 8 pictures)."""
+    """Sets TensorFlow's options for short training steps without a GPU."""
     import tensorflow as tf
 
     # Its own work takes seconds, and the step is faster without it.
