@@ -4,9 +4,9 @@ from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
-TRAIN = ["tensorflow>=2.16", "keras>=3.5", "pycocotools>=2.0.8", "tensorboard", "matplotlib"]
+TRAIN = ["tensorflow>=2.16", "keras>=3.5", "pycocotools>=2.0.8", "tensorboard", "matplotlib", "safetensors"]
 # tensorflow 2.16 is the first whose Keras is Keras 3; numpy 2 needs pycocotools 2.0.8.
-PYTORCH = ["torch", "safetensors"]
+PYTORCH = ["torch>=2.5"]  # to read and write .pth files; 2.5: safe_globals
 DEV = [*TRAIN, "pytest", "hypothesis", "ruff", "pillow"]
 
 setup(

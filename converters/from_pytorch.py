@@ -2,114 +2,190 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
-from ehrnet_tf.errors import ModelFileError
+from ehrnet_tf.converters.checkpoints import read_checkpoint
+from ehrnet_tf.converters.pytorch_names import BACKBONE, COUNTER, Entry, entries, fitting_variant
+from ehrnet_tf.errors import ModelFileError, UsageError
+from ehrnet_tf.models.efficienthrnet import EfficientHRNet
+from ehrnet_tf.models.efficientnet import CompactEfficientNet
+from ehrnet_tf.models.weights import variant_of
+from ehrnet_tf.runtime.metadata import classifier_metadata, model_metadata, save_keras
 
-# Keras layer name → prefix of the entries in the PyTorch state dict.
-_NAMES = [
-    (r"backbone_stem_conv", "features.0.1"),
-    (r"backbone_stem_bn", "features.0.2"),
-    (r"transition(\d)_branch(\d)_conv", lambda t, b: f"trans{t}_branch{int(b) + 1}.0"),
-    (r"transition(\d)_branch(\d)_bn", lambda t, b: f"trans{t}_branch{int(b) + 1}.1"),
-    (r"stage(\d)_module(\d)_branch(\d)_block(\d)_(\w+)", "stage{}.{}.branches.{}.{}.{}"),
-    (r"stage(\d)_module(\d)_fuse(\d)_from(\d)_conv", "stage{}.{}.fuse_layers.{}.{}.0"),
-    (r"stage(\d)_module(\d)_fuse(\d)_from(\d)_bn", "stage{}.{}.fuse_layers.{}.{}.1"),
-    (r"stage(\d)_module(\d)_fuse(\d)_from(\d)_conv(\d)", "stage{}.{}.fuse_layers.{}.{}.{}.0"),
-    (r"stage(\d)_module(\d)_fuse(\d)_from(\d)_bn(\d)", "stage{}.{}.fuse_layers.{}.{}.{}.1"),
-    (r"head_(?:heatmaps_4|tags)", "final_layers.0"),
-    (r"head_(?:heatmaps_2|tags_2)", "final_layers.1"),
-    (r"head_deconv", "deconv_layers.0.0.0"),
-    (r"head_deconv_bn", "deconv_layers.0.0.1"),
-    (r"head_block(\d)_(\w+)", lambda k, rest: f"deconv_layers.0.{int(k) + 1}.0.{rest}"),
-]
-# Position of a layer inside a PyTorch MBConv block, without and with the expansion convolution.
-_MBCONV = {
-    "expand_conv": (None, "0.1"),
-    "expand_bn": (None, "0.2"),
-    "depthwise_conv": ("0.1", "1.1"),
-    "depthwise_bn": ("0.2", "1.2"),
-    "se_reduce": ("1.se.1", "2.se.1"),
-    "se_expand": ("1.se.3", "2.se.3"),
-    "project_conv": ("2", "3"),
-    "project_bn": ("3", "4"),
-}
-_BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_WRAPPERS = ("state_dict", "model")
+_PREFIXES = ("module.", "model.")
+_NAMELESS = "the checkpoint"
+_SECOND_HEAD = "final_layers.1."
 
 
-def torch_prefix(layer_name: str) -> str:
-    """The prefix that a Keras layer's weights have in the state dict."""
-    if match := re.fullmatch(r"backbone_block(\d+)_(\w+)", layer_name):
-        block, part = match.groups()
-        return f"features.{block}.conv.{_MBCONV[part][block != '1']}"
-    for pattern, target in _NAMES:
-        if match := re.fullmatch(pattern, layer_name):
-            return target(*match.groups()) if callable(target) else target.format(*match.groups())
-    raise ValueError(f"layer '{layer_name}' has no counterpart in the PyTorch network")
+def load_state_dict(model: keras.Model, state_dict: Mapping[str, Any] | str | os.PathLike) -> str:
+    """Puts a PyTorch state dict into ``model``, in place, all of it or nothing.
 
+    Every entry is accounted for. Taken as they are: a prefix "module.", a wrapping {"state_dict": ...} or
+    {"model": ...}, entries in half precision, counters of batch norms left out altogether, and
 
-def torch_entries(model) -> list[tuple[object, str, slice, tuple[int, ...] | None]]:
-    """(Keras variable, state-dict key, slice of output channels, axes order or None) for every weight of the model.
-
-    The PyTorch heads hold heat-maps and tags in one convolution: channels [0, K) and [K, 2K). Kernels are stored
-    (out, in, h, w), depthwise ones (C, 1, h, w), transposed ones (in, out, h, w); in Keras they are (h, w, in, out),
-    (h, w, C, 1) and (h, w, out, in).
-    """
-    entries = []
-    for layer in model.layers:
-        for variable in layer.weights:
-            if "seed" in variable.name:
-                continue  # a dropout layer's random state
-            prefix = torch_prefix(layer.name)
-            leaf = _BATCH_NORM.get(variable.name, "bias" if variable.name == "bias" else "weight")
-            channels, axes = slice(None), None
-            if layer.name in ("head_heatmaps_4", "head_heatmaps_2"):
-                channels = slice(0, layer.filters)
-            elif layer.name in ("head_tags", "head_tags_2"):
-                channels = slice(layer.filters, 2 * layer.filters)
-            if len(variable.shape) == 4:
-                axes = (2, 3, 0, 1) if layer.name.endswith("depthwise_conv") else (2, 3, 1, 0)
-            entries.append((variable, f"{prefix}.{leaf}", channels, axes))
-    return entries
-
-
-def load_state_dict(model, state_dict: Mapping[str, np.ndarray]) -> None:
-    """Puts a PyTorch state dict into ``model`` (changed in place).
+    - a second head with tag channels in a model without them: those tags are left out, as the original does in testing;
+    - the backbone alone: then the rest of the model keeps its weights.
 
     Args:
-      model: an `ehrnet_tf.EfficientHRNet` with the same variant and keypoints.
-      state_dict: entry name → array, as in the original checkpoints. A second head with tag channels is accepted by a
-        model without them (testing ignores those tags, as in the original).
+      model: an `ehrnet_tf.EfficientHRNet` of the same variant and number of keypoints, or a `CompactEfficientNet`.
+        (The classifiers' last layers are named as in the implementation whose layout the original's backbone has; that
+        was not checked against a released classifier.)
+      state_dict: entry name → array or tensor, or a file: .npz, .safetensors (both read without PyTorch), .pth.
+
+    Returns:
+      One line that says what was loaded.
 
     Raises:
-      ModelFileError: entries are missing, surplus or of another shape; the message lists all of them.
+      ModelFileError: the file cannot be read, or entries are missing, surplus, misshapen or not finite numbers. The
+        message lists all of them; where the checkpoint is of another variant, it names that variant instead.
+      MissingExtraError: the package that reads the file is not installed.
     """
-    remaining = {
-        key.removeprefix("module."): np.asarray(value)
-        for key, value in state_dict.items()
-        if not key.endswith("num_batches_tracked")
-    }
-    used: set[str] = set()
-    faults: list[str] = []
-    assignments = []
-    for variable, key, channels, axes in torch_entries(model):
-        if key not in remaining:
-            faults.append(f"missing {key}")
-            continue
-        value = remaining[key][channels]
-        used.add(key)
-        if axes is not None and value.ndim == len(axes):
-            value = value.transpose(axes)
-        if value.shape != tuple(variable.shape):
-            faults.append(f"{key} has shape {remaining[key].shape}, which does not fit {tuple(variable.shape)}")
-            continue
-        assignments.append((variable, value))
-    faults += [f"surplus {key}" for key in remaining if key not in used]
+    source = _NAMELESS
+    if not isinstance(state_dict, Mapping):
+        source, state_dict = os.fspath(state_dict), read_checkpoint(state_dict)
+    arrays, faults = _arrays(_unwrap(state_dict))
+    wanted = entries(model)
+    backbone_only = bool(arrays) and all(key.startswith(BACKBONE) for key in arrays)
+    if backbone_only:
+        wanted = [e for e in wanted if e.variable.path.startswith("backbone_")]
+    assignments, more = _match(wanted, arrays)
+    faults += more
     if faults:
-        shown = "; ".join(dict.fromkeys(faults))
-        raise ModelFileError(f"the checkpoint does not fit {model.name}: {shown}")
+        shapes = {key: value.shape for key, value in arrays.items()}
+        raise ModelFileError(f"{source}: {_explain(model, shapes, faults, backbone_only)}")
     for variable, value in assignments:
         variable.assign(value)
+    what = "the backbone alone" if backbone_only else "the whole network"
+    heads = [entry for entry in wanted if entry.key == f"{_SECOND_HEAD}bias"]
+    if heads and heads[-1].channels.stop < len(arrays[heads[-1].key]):
+        what += ", without the tags of its second head"
+    return f"{len(arrays)} entries: {what}"
+
+
+def import_checkpoint(
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    variant: str | None = None,
+    keypoints: str | os.PathLike = "coco",
+    input_size: int | None = None,
+    tags_on_both_stages: bool = False,
+) -> tuple[str, str]:
+    """Writes a checkpoint as a .keras file with metadata: a pose model, or for "B<phi>" a classifier.
+
+    Args:
+      checkpoint: see `load_state_dict`. The backbone alone makes a pose model whose other weights are random.
+      out: the file to write.
+      variant: "H0" ... "H-4", "B0" ... "B-4"; None: the one that the checkpoint is of.
+      keypoints: of a pose model, a set's name or YAML file.
+      input_size: side in pixels; None: the variant's own.
+      tags_on_both_stages: keep the tags of a second head that has them.
+
+    Returns:
+      The variant, and what `load_state_dict` says.
+
+    Raises:
+      UsageError: an argument that cannot be used.
+      ModelFileError: the checkpoint cannot be read or does not fit.
+    """
+    if Path(out).suffix != ".keras":
+        raise UsageError(f"{out}: the name of a Keras model file must end in .keras")
+    state_dict = _unwrap(read_checkpoint(checkpoint))
+    if variant is None:
+        variant = fitting_variant({key: np.shape(value) for key, value in state_dict.items()})
+        if variant is None:
+            raise ModelFileError(f"{checkpoint}: is of no variant known here; name the nearest by --model to see why")
+    if variant[:1].upper() == "B":
+        classes = len(state_dict.get("classifier.1.bias", range(1000)))
+        model = CompactEfficientNet(variant, classes, input_size)
+        metadata = classifier_metadata(model)
+    else:
+        model = EfficientHRNet(variant, input_size, keypoints, tags_on_both_stages=tags_on_both_stages)
+        metadata = model_metadata(model, keypoints=keypoints)
+    try:
+        loaded = load_state_dict(model, state_dict)
+    except ModelFileError as error:
+        raise ModelFileError(str(error).replace(_NAMELESS, str(checkpoint), 1)) from error
+    save_keras(model, out, {**metadata, "source": str(checkpoint), "loaded": loaded})
+    return variant, loaded
+
+
+def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict itself, without wrapping and without prefixes that all entries have."""
+    while inner := next((state_dict[k] for k in _WRAPPERS if isinstance(state_dict.get(k), Mapping)), None):
+        state_dict = inner
+    while prefix := next((p for p in _PREFIXES if state_dict and all(k.startswith(p) for k in state_dict)), None):
+        state_dict = {key.removeprefix(prefix): value for key, value in state_dict.items()}
+    return dict(state_dict)
+
+
+def _arrays(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The entries as NumPy arrays, and what is wrong with their values."""
+    arrays, faults = {}, []
+    for key, value in state_dict.items():
+        if hasattr(value, "detach"):  # a PyTorch tensor; NumPy has no bfloat16
+            value = value.detach().cpu()
+            value = (value.float() if value.is_floating_point() else value).numpy()
+        value = np.asarray(value)
+        if value.dtype.kind not in "fiu":
+            faults.append(f"{key} is no array of numbers")
+            continue
+        if not np.isfinite(value).all():
+            faults.append(f"{key} holds NaN or infinity")
+        arrays[key] = value
+    return arrays, faults
+
+
+def _match(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> tuple[list, list[str]]:
+    """(variable, value) for every weight, and what is missing, surplus or misshapen."""
+    assignments, faults = [], []
+    lengths = _output_lengths(wanted)
+    for entry in wanted:
+        if entry.key not in arrays:
+            faults.append(f"missing {entry.key}")
+            continue
+        value = arrays[entry.key]
+        fits = value.ndim == len(entry.axes) and len(value) in lengths.get(entry.key, {len(value)})
+        part = value[entry.channels].transpose(entry.axes) if fits else value
+        if fits and part.shape == tuple(entry.variable.shape):
+            assignments.append((entry.variable, part))
+        else:
+            shape = [entry.variable.shape[axis] for axis in np.argsort(entry.axes)]
+            shape[0] = max(lengths.get(entry.key, {shape[0]}))
+            faults.append(f"{entry.key} has shape {value.shape} instead of {tuple(shape)}")
+    known = {e.key for e in wanted}
+    counters = {key.rsplit(".", 1)[0] + f".{COUNTER}" for key in known if key.endswith(".running_mean")}
+    if any(key in arrays for key in counters):
+        faults += [f"missing {key}" for key in sorted(counters) if key not in arrays]
+    faults += [f"surplus {key}" for key in arrays if key not in known | counters]
+    return assignments, list(dict.fromkeys(faults))
+
+
+def _output_lengths(wanted: list[Entry]) -> dict[str, set[int]]:
+    """How many channels the entries of the output layers may have."""
+    lengths: dict[str, set[int]] = {}
+    for entry in wanted:
+        if entry.channels.stop is not None:  # heat-maps stand before tags, here and in the state dict
+            lengths[entry.key] = {entry.channels.stop}
+            if entry.channels.start == 0 and entry.key.startswith(_SECOND_HEAD):
+                lengths[entry.key].add(2 * entry.channels.stop)
+    return lengths
+
+
+def _explain(model: keras.Model, shapes: Mapping[str, tuple[int, ...]], faults: list[str], backbone_only: bool) -> str:
+    """What does not fit, and the variant that would."""
+    fitting = fitting_variant(shapes)
+    own = variant_of(model)
+    is_classifier = own.startswith("B")
+    if fitting and (fitting[1:] != own[1:] or (fitting.startswith("B") != is_classifier and not backbone_only)):
+        remedy = "choose that variant"
+        if fitting.startswith("B") and not is_classifier:
+            remedy = f"choose H{fitting[1:]}, or import it as {fitting} and give that file as backbone_weights"
+        return f"does not fit {own}: it holds {fitting} ({len(faults)} entries differ); {remedy}"
+    return f"does not fit {own}: {'; '.join(faults)}"

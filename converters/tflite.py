@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import tempfile
 import warnings
@@ -136,7 +138,7 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
     function = tf.function(maps, input_signature=[tf.TensorSpec((1, *size, 3), dtype, "image")])
     module = tf.Module()
     module.weights = [variable.value for variable in network.variables]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _resize_operators(network):
         warnings.simplefilter("ignore")  # the converter calls what TensorFlow itself has deprecated
         tf.saved_model.save(module, folder, signatures={"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
@@ -149,6 +151,30 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
         return converter.convert()
+
+
+@contextlib.contextmanager
+def _resize_operators(model: keras.Model) -> Iterator[None]:
+    """Makes upsampling layers one RESIZE_NEAREST_NEIGHBOR each, which every delegate knows, while the block runs.
+
+    Keras repeats rows and columns instead: two pairs of five-dimensional RESHAPE and TILE.
+    """
+    import keras
+    import tensorflow as tf
+
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.UpSampling2D)]
+
+    def resize(layer, x):
+        size = [side * factor for side, factor in zip(x.shape[1:3], layer.size, strict=True)]
+        return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size)
+
+    for layer in layers:
+        layer.call = functools.partial(resize, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.call  # the class's own again
 
 
 def _with_twins(model: keras.Model):

@@ -8,13 +8,14 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CompactEfficientNet": "ehrnet_tf.models.efficientnet",
     "EfficientHRNet": "ehrnet_tf.models.efficienthrnet",
     "PoseEstimator": "ehrnet_tf.runtime.estimator",
     "load_config": "ehrnet_tf.config",
 }
 _ROOMS = ("converters", "data", "decoding", "evaluation", "keypoints", "models", "runtime", "training")
 
-__all__ = ["EfficientHRNet", "PoseEstimator", "__version__", "load_config"]
+__all__ = ["CompactEfficientNet", "EfficientHRNet", "PoseEstimator", "__version__", "load_config"]
 
 
 def __getattr__(name: str):

@@ -21,11 +21,11 @@ TRAIN_PACKAGES = {"tensorflow", "keras", "pycocotools", "matplotlib", "tensorboa
 
 def models(args: argparse.Namespace) -> None:
     from ehrnet_tf.files import write_json
-    from ehrnet_tf.models.statistics import PUBLISHED, describe
+    from ehrnet_tf.models.statistics import FAMILY, describe
 
     print(f"{'variant':8} {'input':>5} {'parameters':>12} {'GMACs':>8}  {'published':14} {'branch widths':20} modules")
     family = []
-    for variant in args.variants or PUBLISHED:
+    for variant in args.variants or FAMILY:
         size = describe(variant)
         family.append(size)
         published = size.get("published")
@@ -36,8 +36,10 @@ def models(args: argparse.Namespace) -> None:
             f"{published:14} {widths:20} {modules}",
             flush=True,
         )
-    print("Counted from the graph: one picture, no flip, 17 keypoints. The published figures come from a counter")
-    print("which takes MBConv blocks' parameters twice, and the transposed convolution's multiply-adds four times.")
+    print("Counted from the graph: one picture, no flip, 17 keypoints (B: 1000 classes). Published figures come from a")
+    print(
+        "counter that takes MBConv blocks' parameters twice, and the transposed convolution's multiply-adds four times."
+    )
     if args.json:
         write_json(args.json, family)
 
@@ -63,15 +65,31 @@ def train(args: argparse.Namespace) -> None:
     from ehrnet_tf.config import load_config
     from ehrnet_tf.files import write_json
 
-    which = args.config
-    if which is None and args.resume and (Path(args.out) / "config.yaml").is_file():
-        which = Path(args.out) / "config.yaml"
-    config = load_config(which, args.overrides)
+    config = load_config(resumed_config(args), args.overrides)
     from ehrnet_tf.training.train import train as run
 
     result = run(config, args.data, args.out, resume=args.resume)
     if args.json:
         write_json(args.json, result)
+
+
+def pretrain(args: argparse.Namespace) -> None:
+    from ehrnet_tf.config import PretrainConfig, load_config
+    from ehrnet_tf.files import write_json
+
+    config = load_config(resumed_config(args), args.overrides, PretrainConfig)
+    from ehrnet_tf.training.pretrain import pretrain as run
+
+    result = run(config, args.data, args.out, resume=args.resume)
+    print(f"best accuracy {result['best_accuracy']:.3f}: {Path(result['run']) / 'best.keras'}")
+    if args.json:
+        write_json(args.json, result)
+
+
+def resumed_config(args: argparse.Namespace) -> str | Path | None:
+    """The configuration that is asked for, or that of the run to go on with."""
+    own = Path(args.out) / "config.yaml"
+    return own if args.config is None and args.resume and own.is_file() else args.config
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -104,6 +122,13 @@ def export(args: argparse.Namespace) -> None:
 
     if Path(args.model).suffix != ".keras":
         raise UsageError(f"{args.model}: only .keras models are converted")
+    if args.format == "pytorch":
+        from ehrnet_tf.converters.to_pytorch import export_pytorch
+        from ehrnet_tf.models.weights import open_keras
+
+        count = export_pytorch(open_keras(args.model), args.out)
+        print(f"{args.out}: {count} entries, read back equal")
+        return
     if args.precision == "int8" and not args.calibration:
         raise UsageError("--precision int8 needs --calibration DIR, a folder of pictures like those to come")
     source = PoseEstimator(args.model)
@@ -119,6 +144,15 @@ def export(args: argparse.Namespace) -> None:
         print(f"  {name:11} worst {difference['max']:.4f}, mean {difference['mean']:.5f}")
     if args.json:
         write_json(args.json, report)
+
+
+def import_pytorch(args: argparse.Namespace) -> None:
+    from ehrnet_tf.converters.from_pytorch import import_checkpoint
+
+    variant, loaded = import_checkpoint(
+        args.checkpoint, args.out, args.model, args.keypoints, args.input_size, args.tags_on_both_stages
+    )
+    print(f"{args.out}: {variant}, {loaded}")
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -207,7 +241,9 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command(models, "models", "The family: input, parameters, multiply-adds, widths, modules.")
-    sub.add_argument("variants", nargs="*", metavar="VARIANT", help="H0, H-4, H-2.5 ... (default: the published five)")
+    sub.add_argument(
+        "variants", nargs="*", metavar="VARIANT", help="H0, E-4, H-2.5, B-1 ... (default: H0 ... H-4, E0 ... E-4)"
+    )
     sub.add_argument("--json", metavar="FILE", help="write the figures there")
 
     sub = command(make_data, "make-data", "Write the synthetic data set in COCO layout.")
@@ -227,6 +263,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", metavar="FILE", help="write the best AP there")
     sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values, e.g. train.batch_size=16")
 
+    sub = command(pretrain, "pretrain", "Train a backbone as a classifier on a folder of class folders.")
+    sub.add_argument("--config", metavar="C", help="YAML file, or the name of one in configs/ (default: all defaults)")
+    sub.add_argument("--data", required=True, metavar="DIR", help="DIR/<class>/, or DIR/train/<class>/ and DIR/val/")
+    sub.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+    sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    sub.add_argument("--json", metavar="FILE", help="write the best accuracy there")
+    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values, e.g. model.variant=B-2")
+
     sub = command(evaluate, "eval", "Measure COCO AP of a model file.")
     sub.add_argument("model", help=".keras or .tflite")
     sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
@@ -238,13 +282,21 @@ def build_parser() -> argparse.ArgumentParser:
 
     sub = command(export, "export", "Convert a model and compare the result with it.")
     sub.add_argument("model", help=".keras file")
-    sub.add_argument("--format", choices=["tflite"], default="tflite", help="%(default)s")
+    sub.add_argument("--format", choices=["tflite", "pytorch"], default="tflite", help="%(default)s")
     sub.add_argument("--precision", choices=["float32", "float16", "int8"], default="float32", help="%(default)s")
     sub.add_argument("--calibration", metavar="DIR", help="folder of pictures, or of COCO data; needed for int8")
     sub.add_argument("--calibration-size", type=int, default=128, metavar="N", help="pictures drawn (%(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="of the drawing of calibration pictures (%(default)s)")
     sub.add_argument("--out", required=True, metavar="F", help="file to write")
     sub.add_argument("--json", metavar="FILE", help="write the comparison there")
+
+    sub = command(import_pytorch, "import-pytorch", "Convert a checkpoint of the original network to Keras.")
+    sub.add_argument("checkpoint", help=".pth (needs PyTorch), .npz or .safetensors; the network or its backbone alone")
+    sub.add_argument("--model", metavar="VARIANT", help="H0 ... H-4; B0 ... B-4: a classifier (default: what it holds)")
+    sub.add_argument("--out", required=True, metavar="F", help=".keras file to write")
+    sub.add_argument("--keypoints", default="coco", metavar="SET", help="set or YAML file (%(default)s)")
+    sub.add_argument("--input-size", type=int, metavar="PX", help="side of the input (default: the variant's own)")
+    sub.add_argument("--tags-on-both-stages", action="store_true", help="keep the tags of a 34-channel second head")
 
     sub = command(predict, "predict", "Find people in pictures.")
     sub.add_argument("model", help=".keras or .tflite")
@@ -280,7 +332,9 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
-    if args.function in (models, train, export, demo) or str(getattr(args, "model", "")).endswith(".keras"):
+    if args.function in (models, train, export, import_pytorch, demo) or str(getattr(args, "model", "")).endswith(
+        ".keras"
+    ):
         load_tensorflow_quietly()
     try:
         args.function(args)

@@ -31,15 +31,17 @@ def _check(condition: bool, message: str) -> None:
 class ModelConfig:
     """Arguments of `ehrnet_tf.EfficientHRNet`."""
 
-    variant: str = "H-4"  # H0 ... H-4, or any "H<phi>"
+    variant: str = "H-4"  # H0 ... H-4, E0 ... E-4, or any "H<phi>" or "E<phi>"
     input_size: int | None = None  # pixels, a multiple of 32; None: the variant's own
     keypoints: str = "coco"  # a name in configs/keypoints or the path of a YAML file
-    activation: str = "swish"  # of the backbone: swish, relu, relu6
-    squeeze_excite: bool = True
-    width_divisor: int | None = None  # round every branch width to a multiple of this; None: as published
+    activation: str | None = None  # of the backbone: swish, relu, relu6; None: the family's, as for the next three
+    squeeze_excite: bool | None = None
+    width_divisor: int | None = None  # round every branch width to a multiple of this
+    upsampling: str | None = None  # in the head: transposed, resize
     tags_on_both_stages: bool = False
     drop_connect: float = 0.2
     weights: str | None = None  # a .keras or .weights.h5 file to start from
+    backbone_weights: str | None = None  # a .keras file, as `ehrnet pretrain` writes, whose backbone to start from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +98,8 @@ class LossConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """Optimisation."""
+class FitConfig:
+    """Optimisation, of a pose model as of a classifier."""
 
     epochs: int = 300
     steps_per_epoch: int | None = None  # None: once through the data
@@ -109,14 +111,69 @@ class TrainConfig:
     milestones: tuple[float, ...] = (200.0, 260.0)  # epochs
     decay: float = 0.1
     seed: int = 0
-    validate_every: int = 1  # epochs between validations by AP
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "validate_every"):
+        for name in ("epochs", "batch_size"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
         _check(self.learning_rate > 0, "learning_rate must be positive")
         _check(self.optimizer in ("adam", "muon"), "optimizer must be 'adam' or 'muon'")
         _check(self.schedule in ("step", "cosine"), "schedule must be 'step' or 'cosine'")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(FitConfig):
+    """Training of a pose model."""
+
+    validate_every: int = 1  # epochs between validations by AP
+    freeze_backbone_epochs: int = 0  # the backbone stands still so long, its batch norms' statistics too
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check(self.validate_every >= 1, "validate_every must be at least 1")
+        _check(self.freeze_backbone_epochs >= 0, "freeze_backbone_epochs must not be negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierConfig:
+    """Arguments of `ehrnet_tf.CompactEfficientNet`; the pictures decide the classes."""
+
+    variant: str = "B-4"  # B0 ... B-4, or any "B<phi>"
+    input_size: int | None = None  # pixels; None: the variant's own
+    activation: str = "swish"  # as the pose model's: swish, relu, relu6
+    squeeze_excite: bool = True  # as the pose model's
+    drop_connect: float = 0.2
+    dropout: float = 0.2
+    weights: str | None = None  # a .keras or .weights.h5 file to start from
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierDataConfig:
+    """Which pictures of the class folders, and how they are cut and changed in training."""
+
+    validation: float = 0.1  # share held out where the data have no val/ folder
+    limit: int | None = None  # use only so many training pictures, drawn at random
+    crop_area: tuple[float, float] = (0.25, 1.0)  # of a random crop, over the picture's
+    flip: float = 0.5  # probability of mirroring
+    color: float = 0.2  # +-, relative change of brightness, contrast and saturation
+
+    def __post_init__(self):
+        _check(0 < self.validation < 1, "validation must lie between 0 and 1")
+        _check(0 < self.crop_area[0] <= self.crop_area[1] <= 1, "crop_area must be two numbers in 0..1, smaller first")
+        _check(0 <= self.flip <= 1, "flip must lie in 0..1")
+        _check(0 <= self.color < 1, "color must lie in 0..1")
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """One training of a classifier."""
+
+    model: ClassifierConfig = ClassifierConfig()
+    data: ClassifierDataConfig = ClassifierDataConfig()
+    train: FitConfig = FitConfig(epochs=100, batch_size=32, schedule="cosine", warmup_epochs=2.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole configuration as plain values, ready for YAML or JSON."""
+        return _plain(dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,12 +192,18 @@ class Config:
         return _plain(dataclasses.asdict(self))
 
 
-def load_config(which: str | os.PathLike | None = None, overrides: Sequence[str] = ()) -> Config:
+Kind = typing.TypeVar("Kind", Config, PretrainConfig)
+
+
+def load_config(
+    which: str | os.PathLike | None = None, overrides: Sequence[str] = (), kind: type[Kind] = Config
+) -> Kind:
     """Reads a configuration.
 
     Args:
       which: a YAML file's path or a name among `configs/*.yaml` ("demo"); None: the defaults.
       overrides: ``section.key=value`` strings, the value in YAML syntax, applied in order.
+      kind: `Config`, or `PretrainConfig` for a classifier.
 
     Raises:
       UsageError: no such file or name, not YAML, an unknown key, a wrong type, a value out of range.
@@ -154,7 +217,7 @@ def load_config(which: str | os.PathLike | None = None, overrides: Sequence[str]
             data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UsageError(f"{source}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    config = _build(Config, data, source, "")
+    config = _build(kind, data, source, "")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -165,11 +228,11 @@ def load_config(which: str | os.PathLike | None = None, overrides: Sequence[str]
             raise UsageError(f"override '{override}': the value is not valid YAML") from error
         for part in reversed(key.strip().split(".")):
             value = {part: value}
-        config = _build(Config, value, f"override '{override}'", "", config)
+        config = _build(kind, value, f"override '{override}'", "", config)
     return config
 
 
-def save_config(path: str | os.PathLike, config: Config) -> None:
+def save_config(path: str | os.PathLike, config: Config | PretrainConfig) -> None:
     """Writes every value of ``config`` as a YAML file that `load_config` reads."""
     from ehrnet_tf.files import write_text
 

@@ -11,7 +11,7 @@ import pytest
 from ehrnet_tf import cli
 from ehrnet_tf.data.synthetic import make_dataset
 
-COMMANDS = ["models", "make-data", "train", "eval", "export", "predict", "demo"]
+COMMANDS = ["models", "make-data", "train", "pretrain", "eval", "export", "import-pytorch", "predict", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,8 @@ def test_models(tmp_path, capsys):
     assert published["parameters"] == 2_764_706 and published["published"]["parameters"] == 3_700_000
     assert between["parameters"] < published["parameters"] and "published" not in between
     assert "2,764,706    1.807  3.7 M, 2.1 G   14 27 54 107" in capsys.readouterr().out
+    assert cli.main(["models", "B-4"]) == 0
+    assert "2,056,282    0.046" in capsys.readouterr().out
     assert cli.main(["models", "big"]) == 2
 
 
@@ -76,6 +78,7 @@ def test_train_eval_export_predict(run, data, tmp_path, capsys):
     report = json.loads((tmp_path / "export.json").read_text())
     assert report["pictures"] == 3
     assert sum(report["float_ops"].values()) == 0
+    assert "RESIZE_NEAREST_NEIGHBOR" in report["ops"] and "TILE" not in report["ops"]
     out = capsys.readouterr().out
     assert all(name in out for name in ("heatmaps_4", "tags", "heatmaps_2", "worst"))
 
@@ -92,6 +95,46 @@ def test_train_eval_export_predict(run, data, tmp_path, capsys):
     assert entries[0]["file"] == str(photo)
     assert cv2.imread(str(drawings / "photo.png")).shape == (70, 90, 3)
     assert len(list(drawings.iterdir())) == 3
+
+
+def test_pretrain_then_train(data, tmp_path, capsys):
+    for name, value in (("dark", 20), ("light", 220)):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        for i in range(4):
+            cv2.imwrite(str(tmp_path / "classes" / name / f"{i}.png"), np.full((32, 32, 3), value, np.uint8))
+    small = ["train.epochs=1", "train.batch_size=2"]
+    run = [
+        "pretrain",
+        "--data",
+        str(tmp_path / "classes"),
+        "--out",
+        str(tmp_path / "b"),
+        "--json",
+        str(tmp_path / "b.json"),
+    ]
+    assert cli.main([*run, "model.variant=B-10", "model.input_size=32", *small]) == 0
+    assert json.loads((tmp_path / "b.json").read_text())["classes"] == ["dark", "light"]
+    assert "best accuracy" in capsys.readouterr().out
+    best = tmp_path / "b" / "best.keras"
+    run = ["train", "--data", str(data), "--out", str(tmp_path / "h"), "model.input_size=64", "train.steps_per_epoch=1"]
+    more = [f"model.backbone_weights={best}", "train.freeze_backbone_epochs=1"]
+    assert cli.main([*run, *small, *more, "model.variant=H-10"]) == 0
+    assert cli.main([*run, *small, *more, "model.variant=H-11", "--out", str(tmp_path / "x")]) == 1
+    assert "does not fit H-11" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+    assert cli.main(["predict", str(best), str(data / "val2017")]) == 1
+    assert "without the outputs" in capsys.readouterr().err
+
+
+def test_export_to_pytorch_and_back(run, tmp_path, capsys):
+    weights, again = tmp_path / "w.npz", tmp_path / "again.keras"
+    assert cli.main(["export", str(run / "best.keras"), "--format", "pytorch", "--out", str(weights)]) == 0
+    assert "797 entries, read back equal" in capsys.readouterr().out
+    assert cli.main(["import-pytorch", str(weights), "--out", str(again), "--input-size", "64"]) == 0
+    assert "H-4, 797 entries: the whole network" in capsys.readouterr().out
+    assert cli.main(["import-pytorch", str(weights), "--model", "H-4", "--out", str(again)]) == 0
+    assert cli.main(["import-pytorch", str(weights), "--model", "H-2", "--out", str(again)]) == 1
+    assert "w.npz: does not fit H-2: it holds H-4" in capsys.readouterr().err
 
 
 def test_predict_goes_on_past_a_bad_picture(run, tmp_path, capsys):

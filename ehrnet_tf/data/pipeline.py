@@ -67,11 +67,16 @@ def coco_dataset(
     dataset = dataset.map(
         _reader(records, config, size, training and config.augment.enabled), num_parallel_calls=tf.data.AUTOTUNE
     )
-    dataset = dataset.ignore_errors(log_warning=True)
-    dataset = dataset.concatenate(dataset.repeat()).take(len(records))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(records)))
+    dataset = replace_failures(dataset, len(records))
     dataset = dataset.padded_batch(batch, drop_remainder=training)
     return dataset.map(_targets(config), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def replace_failures(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """``count`` elements: one that fails is logged and left out, and another one comes a second time at the end."""
+    dataset = dataset.ignore_errors(log_warning=True)
+    dataset = dataset.concatenate(dataset.repeat()).take(count)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def input_size(config: Config) -> int:

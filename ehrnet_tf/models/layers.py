@@ -8,12 +8,33 @@ from __future__ import annotations
 
 from keras import initializers, layers
 
+from ehrnet_tf.errors import UsageError
+
 BN_EPSILON = 1e-5
 BN_MOMENTUM = 0.9  # of the running statistics; PyTorch calls this 0.1
 
 
-def activation(x, kind: str, name: str):
-    """swish, relu or relu6."""
+ACTIVATIONS = ("swish", "relu", "relu6")
+# ImageNet's statistics, for pixels in 0..1 (RGB).
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def check_activation(kind: str) -> None:
+    """Raises UsageError for an activation that is none of `ACTIVATIONS`."""
+    if kind not in ACTIVATIONS:
+        raise UsageError(f"activation '{kind}': expected one of {', '.join(ACTIVATIONS)}")
+
+
+def normalize(image):
+    """Pixels 0..255 → zero mean and unit variance over ImageNet."""
+    return layers.Rescaling(
+        [1 / (255 * s) for s in STD], [-m / s for m, s in zip(MEAN, STD, strict=True)], name="normalization"
+    )(image)
+
+
+def activate(x, kind: str, name: str):
+    """One of `ACTIVATIONS`."""
     if kind == "relu":
         return layers.ReLU(name=name)(x)
     if kind == "relu6":
@@ -60,7 +81,7 @@ def squeeze_excite(x, hidden: int, kind: str, name: str):
     width = x.shape[-1]
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
     gate = layers.Conv2D(hidden, 1, kernel_initializer="he_normal", name=f"{name}_reduce")(gate)
-    gate = activation(gate, kind, f"{name}_activation")
+    gate = activate(gate, kind, f"{name}_activation")
     gate = layers.Conv2D(width, 1, kernel_initializer="glorot_normal", name=f"{name}_expand")(gate)
     gate = layers.Activation("sigmoid", name=f"{name}_gate")(gate)
     return layers.Multiply(name=f"{name}_scale")([x, gate])
@@ -78,7 +99,7 @@ def mbconv(
     if expand > 1:
         y = conv(y, width_in * expand, 1, f"{name}_expand_conv")
         y = batch_norm(y, f"{name}_expand_bn")
-        y = activation(y, kind, f"{name}_expand_activation")
+        y = activate(y, kind, f"{name}_expand_activation")
     y = layers.DepthwiseConv2D(
         kernel,
         strides=stride,
@@ -88,7 +109,7 @@ def mbconv(
         name=f"{name}_depthwise_conv",
     )(y)
     y = batch_norm(y, f"{name}_depthwise_bn")
-    y = activation(y, kind, f"{name}_depthwise_activation")
+    y = activate(y, kind, f"{name}_depthwise_activation")
     if use_se:
         y = squeeze_excite(y, max(1, width_in // 4), kind, f"{name}_se")
     y = conv(y, width, 1, f"{name}_project_conv")

@@ -1,11 +1,15 @@
-"""Compound scaling: how one number, phi, becomes every width, depth, module count and resolution.
+"""The family: how a name, a letter and the number phi, becomes every width, depth, module count and resolution.
 
-    phi                        0     -1     -2     -3     -4
-    input        512 + 32 phi  512   480    448    416    384
+    phi                             0     -1     -2     -3     -4
+    input        512 + 32 phi       512   480    448    416    384
     backbone     width  x 1.1^phi, depth x 1.2^phi   (EfficientNet-B0's table below, rounded as EfficientNet does;
                                                      above 0 the multipliers of B1 ... B7)
     branch b     ceil(32 * 2^b * 1.2455^phi)
     modules      of the fusion stages 2, 3, 4: 1, then a table
+
+    letter       H, the published network, or E ("edge"), the same scaled alike, of parts that integer and mobile
+                 hardware runs well: `FAMILIES`
+    B            the backbone alone, as a classifier: input 224 * 1.15^phi, last layer 1280 wide, scaled as the rest
 
 Sources: EfficientHRNet (arXiv 2007.08090) and its published configurations. The published multipliers are 1.1^phi and
 1.2^phi cut or rounded to three digits; with the exact powers every rounded width and depth of the five published sizes
@@ -28,6 +32,23 @@ BRANCH_GROWTH = 1.2455
 MODULES = ((1, 4, 3), (1, 3, 3), (1, 2, 3), (1, 1, 3), (1, 1, 2))
 
 STEM_WIDTH = 32
+CLASSIFIER_SIZE, CLASSIFIER_GROWTH, CLASSIFIER_WIDTH = 224, 1.15, 1280
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """What the letter decides: the defaults of the arguments of the same names of `EfficientHRNet`."""
+
+    activation: str  # of the backbone
+    squeeze_excite: bool
+    width_divisor: int  # branch widths are rounded to multiples of it
+    upsampling: str  # in the head: "transposed" convolution, or "resize" and convolution
+
+
+FAMILIES = {
+    "H": Family(activation="swish", squeeze_excite=True, width_divisor=1, upsampling="transposed"),
+    "E": Family(activation="relu6", squeeze_excite=False, width_divisor=8, upsampling="resize"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +81,11 @@ B0_TO_B7 = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8), (1.6, 2.
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """Everything that phi decides."""
+    """Everything that the name decides."""
 
     name: str
     phi: float
+    family: Family
     input_size: int  # pixels
     stem_width: int
     stages: tuple[Blocks, ...]  # of the backbone
@@ -91,39 +113,81 @@ def multipliers(phi: float) -> tuple[float, float]:
     return width + part * (width_above - width), depth + part * (depth_above - depth)
 
 
+def parse(variant: str | float, letters: str, expected: str) -> tuple[str, float]:
+    """The letter and the phi of a name; a number alone has the first letter.
+
+    Raises:
+      UsageError: the name is of another form; ``expected`` says what would do.
+    """
+    match = re.fullmatch(rf"([{letters}]?)([+-]?\d+(?:\.\d+)?)", str(variant).strip(), re.IGNORECASE)
+    if not match:
+        raise UsageError(f"variant '{variant}': expected {expected}")
+    return match.group(1).upper() or letters[0], float(match.group(2))
+
+
+def backbone_stages(phi: float) -> tuple[Blocks, ...]:
+    """EfficientNet-B0's stages, scaled."""
+    width, depth = multipliers(phi)
+    return tuple(
+        dataclasses.replace(b, width=make_divisible(b.width * width), repeats=math.ceil(round(b.repeats * depth, 6)))
+        for b in B0
+    )
+
+
 def scale(variant: str | float, width_divisor: int | None = None) -> Scale:
     """The dimensions of a variant.
 
     Args:
-      variant: "H0" ... "H-4", "H1" ..., "H-1.5", or phi itself as a number. Any phi builds.
-      width_divisor: if given, branch widths are rounded by `make_divisible` to multiples of it.
+      variant: "H0" ... "H-4", "E0" ... "E-4", "H1" ..., "H-1.5", or phi itself as a number (family H). Any phi builds.
+      width_divisor: branch widths are rounded by `make_divisible` to multiples of it; 1: as published; None: the
+        family's.
 
     Raises:
       UsageError: the name is none of these, phi leaves no picture (input below 64), or the divisor is not positive.
     """
-    match = re.fullmatch(r"[Hh]?([+-]?\d+(?:\.\d+)?)", str(variant).strip())
-    if not match:
-        raise UsageError(f"variant '{variant}': expected H0, H-1, H-2, H-3, H-4 or another H<phi>")
-    phi = float(match.group(1))
+    letter, phi = parse(variant, "".join(FAMILIES), "H0, H-1 ... H-4, E0 ... E-4, or another H<phi> or E<phi>")
     input_size = 32 * round((512 + 32 * phi) / 32)
     if not 64 <= input_size <= 4096:
         raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; phi must lie in -14 .. 112")
-    if width_divisor is not None and width_divisor < 1:
-        raise UsageError(f"width_divisor must be a positive integer, not {width_divisor}")
-    width, depth = multipliers(phi)
-    stages = tuple(
-        dataclasses.replace(b, width=make_divisible(b.width * width), repeats=math.ceil(round(b.repeats * depth, 6)))
-        for b in B0
-    )
-    branches = [math.ceil(round(BRANCH_WIDTH * 2**b * BRANCH_GROWTH**phi, 6)) for b in range(BRANCHES)]
-    if width_divisor:
-        branches = [make_divisible(w, width_divisor) for w in branches]
+    divisor = FAMILIES[letter].width_divisor if width_divisor is None else width_divisor
+    if divisor < 1:
+        raise UsageError(f"width_divisor must be a positive integer, not {divisor}")
+    branches = (math.ceil(round(BRANCH_WIDTH * 2**b * BRANCH_GROWTH**phi, 6)) for b in range(BRANCHES))
     return Scale(
-        name=f"H{phi:g}",
+        name=f"{letter}{phi:g}",
+        phi=phi,
+        family=FAMILIES[letter],
+        input_size=input_size,
+        stem_width=make_divisible(STEM_WIDTH * multipliers(phi)[0]),
+        stages=backbone_stages(phi),
+        branch_widths=tuple(make_divisible(width, divisor) for width in branches),
+        modules=MODULES[min(max(round(-phi), 0), len(MODULES) - 1)],
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierScale:
+    """Everything that the name of a `CompactEfficientNet` decides."""
+
+    name: str
+    phi: float
+    input_size: int  # pixels
+    stem_width: int
+    stages: tuple[Blocks, ...]
+    width: int  # of the last convolution
+
+
+def classifier_scale(variant: str | float) -> ClassifierScale:
+    """The dimensions of a classifier, "B0" ... "B-4" or any other B<phi>, or phi itself; see `scale`."""
+    letter, phi = parse(variant, "B", "B0, B-1 ... B-4 or another B<phi>")
+    input_size = round(CLASSIFIER_SIZE * CLASSIFIER_GROWTH**phi)
+    if not 32 <= input_size <= 4096:
+        raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; phi must lie in -13 .. 20")
+    return ClassifierScale(
+        name=f"{letter}{phi:g}",
         phi=phi,
         input_size=input_size,
-        stem_width=make_divisible(STEM_WIDTH * width),
-        stages=stages,
-        branch_widths=tuple(branches),
-        modules=MODULES[min(max(round(-phi), 0), len(MODULES) - 1)],
+        stem_width=make_divisible(STEM_WIDTH * multipliers(phi)[0]),
+        stages=backbone_stages(phi),
+        width=make_divisible(CLASSIFIER_WIDTH * multipliers(phi)[0]),
     )

@@ -7,12 +7,14 @@ import math
 import keras
 
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
-from ehrnet_tf.models.scaling import scale
+from ehrnet_tf.models.efficientnet import CompactEfficientNet
+from ehrnet_tf.models.scaling import classifier_scale, scale
 
 # Parameters and "FLOPs" (multiply-adds) as published, in millions and billions (arXiv 2007.08090). They are the
 # authors' counter's, which takes the parameters of MBConv blocks twice, and the multiply-adds of the transposed
 # convolution at its output's size: four times too many.
 PUBLISHED = {"H0": (23.3, 25.6), "H-1": (16.0, 14.2), "H-2": (10.3, 7.7), "H-3": (6.9, 4.2), "H-4": (3.7, 2.1)}
+FAMILY = (*PUBLISHED, "E0", "E-1", "E-2", "E-3", "E-4")
 
 
 def count_macs(model: keras.Model) -> dict[str, int]:
@@ -39,24 +41,26 @@ def count_macs(model: keras.Model) -> dict[str, int]:
 
 
 def describe(variant: str | float) -> dict:
-    """What a variant costs at its own input size; builds it.
+    """What a variant costs at its own input size; builds it. "B0" ... "B-4": the classifiers, with 1000 classes.
 
     Returns:
       "variant", "input_size" (pixels), "parameters" (running statistics of batch norms not counted, as in PyTorch),
-      "macs", "branch_widths", "modules", and "published": {"parameters", "macs"} where there are such figures.
+      "macs", "branch_widths", "modules" (both empty for a classifier), and "published": {"parameters", "macs"} where
+      there are such figures.
 
     Raises:
       UsageError: no such variant.
     """
-    dimensions = scale(variant)
-    model = EfficientHRNet(variant)
+    is_classifier = str(variant)[:1].upper() == "B"
+    dimensions = classifier_scale(variant) if is_classifier else scale(variant)
+    model = CompactEfficientNet(variant) if is_classifier else EfficientHRNet(variant)
     described = {
         "variant": dimensions.name,
         "input_size": dimensions.input_size,
         "parameters": sum(math.prod(v.shape) for v in model.trainable_variables),
         "macs": sum(count_macs(model).values()),
-        "branch_widths": list(dimensions.branch_widths),
-        "modules": list(dimensions.modules),
+        "branch_widths": [] if is_classifier else list(dimensions.branch_widths),
+        "modules": [] if is_classifier else list(dimensions.modules),
     }
     if dimensions.name in PUBLISHED:
         parameters, macs = PUBLISHED[dimensions.name]

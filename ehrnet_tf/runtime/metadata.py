@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,25 @@ def model_metadata(
         "strides": dict(STRIDES),
         "decoder": dataclasses.asdict(config.decode if config else DecoderSettings()),
         "precision": precision,
+        "versions": package_versions(),
+        **extra,
+    }
+
+
+def classifier_metadata(model: keras.Model, classes: Sequence[str] | None = None, **extra: Any) -> dict[str, Any]:
+    """The metadata of a `CompactEfficientNet`: "task", "variant", "classes" (names by output), "input", "versions".
+
+    Args:
+      model: the Keras model.
+      classes: names of its outputs in order, or None.
+      **extra: free keys to add.
+    """
+    height, width = model.input_shape[1:3]
+    return {
+        "task": "classification",
+        "variant": model.name.rsplit("_", 1)[-1].upper(),
+        "classes": None if classes is None else list(classes),
+        "input": {"height": height, "width": width, "dtype": "uint8", "color": "RGB"},
         "versions": package_versions(),
         **extra,
     }

@@ -132,14 +132,10 @@ class KerasRunner(Runner):
 
 def _load_keras(path: Path) -> keras.Model:
     try:
-        import keras
+        from ehrnet_tf.models.weights import open_keras
     except ImportError as error:
         raise MissingExtraError("keras", "train") from error
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises all kinds of errors on files that are not its own
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"{path}: not a whole Keras model file ({reason}); save or copy it again") from error
+    model = open_keras(path)
     if not isinstance(getattr(model, "output", None), dict) or not set(OUTPUTS) <= set(model.output):
         raise ModelFileError(f"{path}: a Keras model without the outputs {', '.join(OUTPUTS)}; save an EfficientHRNet")
     return model

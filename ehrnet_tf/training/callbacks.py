@@ -17,6 +17,14 @@ from ehrnet_tf.config import Config
 from ehrnet_tf.data.coco import Records
 from ehrnet_tf.errors import EhrnetError
 from ehrnet_tf.files import atomic_path
+from ehrnet_tf.models.weights import all_trainable
+
+POSE_CURVES = {
+    "Losses": ["loss", "heatmaps_4_loss", "heatmaps_2_loss", "tags_loss"],
+    "Tag terms": ["tags_pull", "tags_push"],
+    "Validation": ["AP", "AP50"],
+    "Learning rate": ["learning_rate"],
+}
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -66,7 +74,7 @@ class ValidationAP(keras.callbacks.Callback):
         from ehrnet_tf.runtime.runners import KerasRunner
 
         logs["AP"] = logs["AP50"] = math.nan
-        last = epoch + 1 == self.params["epochs"]
+        last = epoch + 1 == self._config.train.epochs
         if (epoch + 1) % self._config.train.validate_every and not last:
             return
         metadata = model_metadata(self.model, self._config)
@@ -84,15 +92,21 @@ class ValidationAP(keras.callbacks.Callback):
         if logs["AP"] > self.best_ap:
             self.best_ap, self.best_epoch = logs["AP"], epoch + 1
             metadata["accuracy"] = {"AP": logs["AP"], "data": str(self._data), "split": self._config.data.val_split}
-            save_keras(self.model, self._out / "best.keras", metadata)
+            with all_trainable(self.model):
+                save_keras(self.model, self._out / "best.keras", metadata)
 
 
 class Log(keras.callbacks.Callback):
-    """Appends every epoch's figures to a CSV file as one line, and draws them all as ``curves.png`` beside it."""
+    """Appends every epoch's figures to a CSV file as one line, and draws them all as ``curves.png`` beside it.
 
-    def __init__(self, path: str | os.PathLike):
+    Args:
+      path: the CSV file.
+      curves: see `draw_curves`.
+    """
+
+    def __init__(self, path: str | os.PathLike, curves: dict[str, list[str]]):
         super().__init__()
-        self._path = Path(path)
+        self._path, self._curves = Path(path), curves
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch, **{key: float(logs[key]) for key in sorted(logs)}}
@@ -102,7 +116,7 @@ class Log(keras.callbacks.Callback):
             if new:
                 writer.writeheader()
             writer.writerow(row)
-        draw_curves(read_log(self._path), self._path.with_name("curves.png"))
+        draw_curves(read_log(self._path), self._path.with_name("curves.png"), self._curves)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -113,7 +127,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        with atomic_path(self._path) as temporary:
+        # An optimizer is loaded for the weights that the file says are trained; it was made for all of them.
+        with atomic_path(self._path) as temporary, all_trainable(self.model):
             self.model.save(temporary)
 
 
@@ -125,19 +140,20 @@ def read_log(path: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def draw_curves(rows: list[dict[str, float]], path: str | os.PathLike) -> None:
-    """Losses, tag terms, AP and learning rate over the epochs, as a PNG."""
+def draw_curves(rows: list[dict[str, float]], path: str | os.PathLike, curves: dict[str, list[str]]) -> None:
+    """Draws columns of a log over the epochs, as a PNG.
+
+    Args:
+      rows: the log's lines.
+      path: the file.
+      curves: title of each of four panels → its columns. The first has a logarithmic axis, the third reaches from 0
+        to 1.
+    """
     from matplotlib.figure import Figure
 
-    panels = {
-        "Losses": ["loss", "heatmaps_4_loss", "heatmaps_2_loss", "tags_loss"],
-        "Tag terms": ["tags_pull", "tags_push"],
-        "Validation": ["AP", "AP50"],
-        "Learning rate": ["learning_rate"],
-    }
     figure = Figure(figsize=(12, 7), layout="constrained")
     epochs = [row["epoch"] + 1 for row in rows]
-    for axes, (title, keys) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
+    for number, (axes, (title, keys)) in enumerate(zip(figure.subplots(2, 2).flat, curves.items(), strict=True)):
         for key in keys:
             points = [(e, row[key]) for e, row in zip(epochs, rows, strict=True) if math.isfinite(row[key])]
             if points:
@@ -145,9 +161,9 @@ def draw_curves(rows: list[dict[str, float]], path: str | os.PathLike) -> None:
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-        if title == "Losses":
+        if number == 0:
             axes.set_yscale("log")
-        if title == "Validation":
+        if number == 2:
             axes.set_ylim(0, 1)
         if axes.lines:
             axes.legend()

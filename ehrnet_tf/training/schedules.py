@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from ehrnet_tf.config import TrainConfig
+from ehrnet_tf.config import FitConfig
 
 
 @keras.saving.register_keras_serializable("ehrnet_tf")
@@ -50,7 +50,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def make_schedule(config: TrainConfig, steps_per_epoch: int) -> WarmupSchedule:
+def make_schedule(config: FitConfig, steps_per_epoch: int) -> WarmupSchedule:
     """The schedule that ``config`` describes in epochs, in steps."""
     milestones = None
     if config.schedule == "step":

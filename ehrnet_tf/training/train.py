@@ -12,64 +12,40 @@ RUN/best.keras     the epoch with the highest validation AP
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import importlib.metadata
-import json
+import dataclasses
 import logging
 import os
-import platform
-import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from ehrnet_tf import __version__
-from ehrnet_tf.config import Config, load_config, save_config
+from ehrnet_tf.config import Config, save_config
 from ehrnet_tf.data.coco import Records, load_records
 from ehrnet_tf.data.pipeline import coco_dataset, input_size
 from ehrnet_tf.errors import EhrnetError, UsageError
-from ehrnet_tf.files import write_json
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
-from ehrnet_tf.training import callbacks
+from ehrnet_tf.models.weights import backbone_layers
+from ehrnet_tf.training import callbacks, run
 from ehrnet_tf.training.fused import fuse_batch_norm
 from ehrnet_tf.training.losses import pose_losses, tag_metrics
-from ehrnet_tf.training.muon import Muon
-from ehrnet_tf.training.schedules import make_schedule
 
 logger = logging.getLogger("ehrnet_tf.training")
 
 
 def build_model(config: Config) -> keras.Model:
     """The model that ``config.model`` describes, with a square input."""
-    m = config.model
-    return EfficientHRNet(
-        m.variant,
-        input_size=input_size(config),
-        keypoints=m.keypoints,
-        activation=m.activation,
-        squeeze_excite=m.squeeze_excite,
-        width_divisor=m.width_divisor,
-        tags_on_both_stages=m.tags_on_both_stages,
-        drop_connect=m.drop_connect,
-        weights=m.weights,
-    )
+    return EfficientHRNet(**{**dataclasses.asdict(config.model), "input_size": input_size(config)})
 
 
-def compile_model(model: keras.Model, config: Config, steps_per_epoch: int) -> None:
-    """Gives ``model`` the optimizer, losses and metrics of ``config``."""
-    gpu = keras.backend.backend() == "tensorflow" and _has_gpu()
-    kinds = {"adam": keras.optimizers.Adam, "muon": Muon}
-    optimizer = kinds[config.train.optimizer](make_schedule(config.train, steps_per_epoch))
-    # A training graph that makes the optimizer's variables itself is traced twice.
-    optimizer.build(model.trainable_variables)
+def compile_model(model: keras.Model, config: Config, optimizer: keras.optimizers.Optimizer) -> None:
+    """Gives ``model`` the losses and metrics of ``config``."""
     model.compile(
         optimizer,
         loss=pose_losses(config.loss, config.model.tags_on_both_stages),
         metrics=tag_metrics(),
-        # XLA's CPU convolutions are slow; its GPU ones are not
-        jit_compile=gpu or keras.backend.backend() == "jax",
+        jit_compile=run.jit_compile(),
     )
 
 
@@ -95,12 +71,11 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
       EhrnetError: the loss became NaN or infinite; the last good epoch stays in last.keras.
     """
     out, data = Path(out), Path(data)
-    initial_epoch = _epochs_done(out, config) if resume else 0
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: exists already; choose a new --out, or go on with --resume")
+    initial_epoch = run.epochs_done(out, config) if resume else 0
+    if not resume:
+        run.check_new(out)
     input_size(config)  # checked before anything is read or written
-    if keras.backend.backend() == "tensorflow" and not _has_gpu():
-        _tune_for_cpu()
+    run.tune_for_cpu()
     records = load_records(data, config.data.train_split, config, training=True)
     validation = load_records(data, config.data.val_split, config, training=False)
     if len(records) < config.train.batch_size:
@@ -113,20 +88,8 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
     # From here on, what goes wrong leaves a run folder.
     out.mkdir(parents=True, exist_ok=True)
     save_config(out / "config.yaml", config)
-    with open(out / "train.log", "a", encoding="utf-8") as file:
-        file.writelines(
-            f"skipped {name}: {reason}\n" for name, reason in (records.skipped | validation.skipped).items()
-        )
-    handler = logging.FileHandler(out / "train.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package_logger = logging.getLogger("ehrnet_tf")
-    package_logger.addHandler(handler)
-    package_logger.setLevel(logging.INFO)
-    try:
+    with run.log_file(out / "train.log", records.skipped | validation.skipped):
         return _train(model, config, data, out, records, validation, initial_epoch)
-    finally:
-        package_logger.removeHandler(handler)
-        handler.close()
 
 
 def _train(
@@ -140,14 +103,8 @@ def _train(
 ) -> dict:
     steps = config.train.steps_per_epoch or len(records) // config.train.batch_size
     _describe_run(out, config, data, records, validation, steps)
-
-    if not model.compiled:  # a resumed one is
-        compile_model(model, config, steps)
-    if keras.backend.backend() == "tensorflow" and not _has_gpu():
+    if run.tensorflow_on_cpu():
         fuse_batch_norm(model)
-    dataset = coco_dataset(
-        data, config.data.train_split, config, seed=config.train.seed + initial_epoch, records=records
-    ).repeat()
 
     logger.info(
         "%s at %d pixels, %.2f M parameters; %d training pictures, %d steps an epoch, epochs %d to %d",
@@ -161,23 +118,35 @@ def _train(
     )
     logger.info("building the training graph (up to a minute before the first step) ...")
     validator = callbacks.ValidationAP(config, data, out, validation)
+    optimizer = getattr(model, "optimizer", None) or run.make_optimizer(
+        config.train, steps, model
+    )  # a resumed model has its own
     try:
-        model.fit(
-            dataset,
-            epochs=config.train.epochs,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps,
-            shuffle=False,  # the pipeline shuffles
-            verbose=1 if sys.stderr.isatty() else 2,
-            callbacks=[
-                callbacks.StopOnNaN(),
-                callbacks.EpochFigures(),
-                validator,
-                keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
-                callbacks.Checkpoint(out / "last.keras"),
-                callbacks.Log(out / "log.csv"),
-            ],
-        )
+        for begin, end, frozen in _phases(config, initial_epoch):
+            if frozen:
+                logger.info("the backbone stands still up to epoch %d", end)
+            for layer in backbone_layers(model):
+                layer.trainable = not frozen
+            compile_model(model, config, optimizer)
+            dataset = coco_dataset(
+                data, config.data.train_split, config, seed=config.train.seed + begin, records=records
+            )
+            model.fit(
+                dataset.repeat(),
+                epochs=end,
+                initial_epoch=begin,
+                steps_per_epoch=steps,
+                shuffle=False,  # the pipeline shuffles
+                verbose=1 if sys.stderr.isatty() else 2,
+                callbacks=[
+                    callbacks.StopOnNaN(),
+                    callbacks.EpochFigures(),
+                    validator,
+                    keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
+                    callbacks.Checkpoint(out / "last.keras"),
+                    callbacks.Log(out / "log.csv", callbacks.POSE_CURVES),
+                ],
+            )
     except KeyboardInterrupt:
         raise EhrnetError(f"stopped by Ctrl-C; go on with: ehrnet train --data {data} --out {out} --resume") from None
     logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, out)
@@ -189,68 +158,17 @@ def _train(
     }
 
 
-def _epochs_done(out: Path, config: Config) -> int:
-    """How many epochs of the run in ``out`` are done, checked against what is wanted now."""
-    if not (out / "last.keras").is_file():
-        raise UsageError(f"{out}: nothing to resume here (no last.keras); start without --resume")
-    if load_config(out / "config.yaml").model != config.model:
-        raise UsageError(f"{out}: the model section differs from the one in its config.yaml; it must not change")
-    done = len(callbacks.read_log(out / "log.csv"))
-    if done >= config.train.epochs:
-        raise UsageError(f"{out}: all {done} epochs are done; raise train.epochs to go on")
-    return done
+def _phases(config: Config, initial_epoch: int) -> list[tuple[int, int, bool]]:
+    """(first epoch, end, whether the backbone is frozen) of what is left to train."""
+    thaw = min(config.train.freeze_backbone_epochs, config.train.epochs)
+    phases = [(initial_epoch, thaw, True), (max(initial_epoch, thaw), config.train.epochs, False)]
+    return [phase for phase in phases if phase[0] < phase[1]]
 
 
 def _describe_run(out: Path, config: Config, data: Path, records: Records, validation: Records, steps: int) -> None:
-    packages = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "pycocotools")
-    versions = {"ehrnet-tf": __version__, "python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    starts = []
-    if (out / "run.json").is_file():
-        starts = json.loads((out / "run.json").read_text(encoding="utf-8"))["starts"]
-    starts.append(
-        {
-            "command": shlex.join(sys.argv),
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "versions": versions,
-            "backend": keras.backend.backend(),
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        }
-    )
-    description = {
-        "starts": starts,
-        "seed": config.train.seed,
-        "steps_per_epoch": steps,
-        "data": {
-            "root": str(data.resolve()),
-            "train": {"split": config.data.train_split, "pictures": len(records), "skipped": records.skipped},
-            "validation": {
-                "split": config.data.val_split,
-                "pictures": len(validation),
-                "skipped": validation.skipped,
-            },
-        },
+    splits = {"train": (config.data.train_split, records), "validation": (config.data.val_split, validation)}
+    described: dict[str, Any] = {
+        name: {"split": split, "pictures": len(found), "skipped": found.skipped}
+        for name, (split, found) in splits.items()
     }
-    write_json(out / "run.json", description)
-
-
-def _tune_for_cpu() -> None:
-    """Sets TensorFlow's options for short training steps without a GPU."""
-    import tensorflow as tf
-
-    # Its own work takes seconds, and the step is faster without it.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    if (os.cpu_count() or 1) <= 2 and "TF_NUM_INTRAOP_THREADS" not in os.environ:
-        # The network's branches and the two halves of a convolution's gradient keep two cores busy by themselves.
-        with contextlib.suppress(RuntimeError):  # TensorFlow has begun already
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
+    run.describe(out / "run.json", config.train.seed, steps, {"root": str(data.resolve()), **described})

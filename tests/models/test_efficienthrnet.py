@@ -5,6 +5,7 @@ import pytest
 from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.errors import ModelFileError, UsageError
 from ehrnet_tf.keypoints import KeypointSet
+from ehrnet_tf.models.scaling import scale
 from ehrnet_tf.models.statistics import count_macs
 
 # Recomputed from the layer shapes of the reference; the published counts are inflated.
@@ -19,7 +20,7 @@ def small():
 
 
 @pytest.mark.parametrize("variant", TRUE_PARAMETERS)
-def test_parameters_and_shapes(variant):
+def test_published_counts_and_shapes(variant):
     model = EfficientHRNet(variant)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == TRUE_PARAMETERS[variant]
     assert sum(count_macs(model).values()) / 1e9 == pytest.approx(TRUE_GMACS[variant], abs=5e-4)
@@ -31,10 +32,64 @@ def test_parameters_and_shapes(variant):
     }
 
 
-@pytest.mark.parametrize(("variant", "millions"), [("H1", 30.93), ("H4", 108.38)])
+@pytest.mark.parametrize(("variant", "millions"), [("H1", 30.93), ("H2", 45.57), ("H3", 69.16), ("H4", 108.38)])
 def test_parameters_above_the_published_sizes(variant, millions):
     model = EfficientHRNet(variant, input_size=64)
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) / 1e6 == pytest.approx(millions, abs=5e-3)
+
+
+@pytest.mark.parametrize("variant", [*TRUE_PARAMETERS, "E0", "E-1", "E-2", "E-3", "E-4", "H-2.5", "H-6"])
+def test_every_variant(variant, tmp_path):
+    """Shapes at every level, a gradient for every weight, and the same maps from a saved file."""
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    model = EfficientHRNet(variant, input_size=64)
+    dimensions = scale(variant)
+    assert model.get_layer("backbone_stem_activation").output.shape == (None, 32, 32, dimensions.stem_width)
+    block, sizes = 0, []
+    for stage in dimensions.stages:
+        block += stage.repeats
+        sizes.append((model.get_layer(f"backbone_block{block}_project_bn").output.shape[1:], stage.width))
+    assert [shape for shape, _ in sizes] == [
+        (side, side, width) for side, (_, width) in zip((32, 16, 8, 4, 4, 2, 2), sizes, strict=True)
+    ]
+    for branch, width in enumerate(dimensions.branch_widths):
+        side = 16 // 2**branch
+        for stage in range(2, 5):
+            if branch < stage:
+                fused = model.get_layer(f"stage{stage}_module0_branch{branch}_block1_relu2").output
+                assert fused.shape == (None, side, side, width)
+    assert (
+        max(int(n.split("_")[1].removeprefix("module")) for n in layer_names(model, "stage3_")) + 1
+        == (dimensions.modules[1])
+    )
+    assert all(w % dimensions.family.width_divisor == 0 for w in dimensions.branch_widths)
+
+    # Statistics stand still here: a bias before a batch norm has no gradient otherwise.
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        out = model(pixels, training=False)
+        total = sum(tf.reduce_sum(v * tf.random.stateless_normal(tf.shape(v), (1, 2))) for v in out.values())
+    gradients = tape.gradient(total, [w.value for w in model.trainable_weights])
+    dead = [w.path for w, g in zip(model.trainable_weights, gradients, strict=True) if g is None or not np.any(g)]
+    assert not dead
+
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")(pixels, training=False)
+    for name, values in out.items():
+        np.testing.assert_array_equal(values, again[name])
+
+
+def layer_names(model, prefix):
+    return [layer.name for layer in model.layers if layer.name.startswith(prefix)]
+
+
+def test_edge_family_has_parts_for_integer_hardware():
+    names = layer_names(EfficientHRNet("E-4", 64), "")
+    assert not any("_se_" in name or "deconv" in name for name in names)
+    model = EfficientHRNet("E-4", 64, activation="swish", squeeze_excite=True, width_divisor=1, upsampling="transposed")
+    assert [(w.path, w.shape) for w in model.weights] == [(w.path, w.shape) for w in EfficientHRNet("H-4", 64).weights]
 
 
 def test_macs_are_counted_by_hand_for_one_layer_of_each_kind(small):
@@ -95,6 +150,7 @@ def test_options():
     ("arguments", "message"),
     [
         ({"activation": "gelu"}, "activation 'gelu'"),
+        ({"upsampling": "cubic"}, "upsampling 'cubic'"),
         ({"drop_connect": 1.0}, "drop_connect"),
         ({"keypoints": "octopus"}, "octopus"),
         ({"variant": "B7"}, "B7"),
@@ -115,15 +171,3 @@ def test_weights(small, tmp_path):
         EfficientHRNet("H-4", input_size=64, weights=tmp_path / "none.weights.h5")
     with pytest.raises(ModelFileError, match=r"w\.weights\.h5: does not fit H-3"):
         EfficientHRNet("H-3", input_size=64, weights=path)
-
-
-def test_gradient_reaches_every_weight(small):
-    import tensorflow as tf
-
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
-    with tf.GradientTape() as tape:
-        out = small(pixels, training=True)
-        total = sum(tf.reduce_sum(v * tf.random.stateless_normal(tf.shape(v), (1, 2))) for v in out.values())
-    gradients = tape.gradient(total, [w.value for w in small.trainable_weights])
-    dead = [w.path for w, g in zip(small.trainable_weights, gradients, strict=True) if g is None or not np.any(g)]
-    assert not dead

@@ -9,9 +9,9 @@ import pytest
 
 from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.converters.from_pytorch import load_state_dict
-from ehrnet_tf.errors import ModelFileError
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "model_H-4.npz"
+FOLDER = Path(__file__).parents[1] / "golden"
+GOLDEN = FOLDER / "model_H-4.npz"
 
 
 def draw(key, shape, salt=0):
@@ -70,23 +70,21 @@ def test_forward_pass(golden, state_dict, model):
         np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
 
 
-def test_module_prefix_and_wide_second_head(state_dict, model):
-    wide = {f"module.{k}": v for k, v in state_dict.items()}
-    for leaf, shape in (("weight", (34, 14, 1, 1)), ("bias", (34,))):
-        wide[f"module.final_layers.1.{leaf}"] = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    load_state_dict(model, wide)
-    np.testing.assert_array_equal(model.get_layer("head_heatmaps_2").bias, np.arange(17))
-
-
-def test_every_fault_is_listed(state_dict, model):
-    before = [np.asarray(w) for w in model.weights]
-    broken = dict(state_dict)
-    del broken["features.0.1.weight"]
-    broken["extra.weight"] = np.zeros(3)
-    broken["features.0.2.bias"] = np.zeros(7)
-    with pytest.raises(ModelFileError) as error:
-        load_state_dict(model, broken)
-    for part in ("missing features.0.1.weight", "surplus extra.weight", "features.0.2.bias has shape (7,)"):
-        assert part in str(error.value)
-    for a, b in zip(before, model.weights, strict=True):
-        np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize(("variant", "size"), [("H-1", 480), ("H-3", 416)])
+def test_forward_pass_where_branches_have_odd_sizes(variant, size):
+    with np.load(FOLDER / "state_dicts.npz") as file:
+        entries = dict(zip(file[f"{variant}_keys"], file[f"{variant}_shapes"], strict=True))
+    state_dict = {key: draw(key, ast.literal_eval(shape)) for key, shape in entries.items()}
+    width = state_dict["final_layers.1.weight"].shape[1]
+    for key, shape in (("final_layers.1.weight", (34, width, 1, 1)), ("final_layers.1.bias", (34,))):
+        state_dict[key] = draw(key, shape)
+    model = EfficientHRNet(variant, tags_on_both_stages=True)
+    load_state_dict(model, state_dict)
+    out = {k: np.asarray(v)[0] for k, v in model(picture(size)[None], training=False).items()}
+    stages = [np.concatenate([out[f"heatmaps_{s}"], out[t]], -1) for s, t in ((4, "tags"), (2, "tags_2"))]
+    with np.load(FOLDER / "model_odd_branches.npz") as file:
+        for number, (maps, step) in enumerate(zip(stages, (8, 16), strict=True), start=1):
+            maps = maps.transpose(2, 0, 1)
+            wanted, means = file[f"{variant}_out{number}"], file[f"{variant}_mean{number}"]
+            np.testing.assert_allclose(maps[:, ::step, ::step], wanted, atol=1e-5 * np.abs(wanted).max())
+            np.testing.assert_allclose(maps.mean((1, 2)), means, atol=1e-5 * np.abs(wanted).max())

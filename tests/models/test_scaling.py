@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.models.scaling import make_divisible, multipliers, scale
+from ehrnet_tf.models.scaling import classifier_scale, make_divisible, multipliers, scale
 
 # variant: input, stem, stage widths, repeats, branch widths, fusion modules (as published)
 PUBLISHED = {
@@ -49,6 +49,30 @@ def test_multipliers_between_and_beyond_efficientnets_own():
 
 def test_width_divisor():
     assert scale("H-4", width_divisor=8).branch_widths == (16, 32, 56, 104)
+
+
+def test_edge_family():
+    edge, published = scale("E-2"), scale("H-2")
+    assert (edge.name, edge.input_size, edge.stages, edge.modules) == ("E-2", 448, published.stages, published.modules)
+    assert edge.branch_widths == (24, 40, 80, 168)
+    assert scale("E-2", width_divisor=1).branch_widths == published.branch_widths
+    assert scale("e-2") == edge and scale(-2) == scale("-2") == published
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "width"),
+    [("B0", 224, 1280), ("B-1", 195, 1160), ("b-2", 169, 1056), (-3, 147, 960), ("-4", 128, 872)],
+)
+def test_classifiers(name, size, width):
+    found = classifier_scale(name)
+    assert (found.input_size, found.width) == (size, width)
+    assert (found.stem_width, found.stages) == (scale(found.phi).stem_width, scale(found.phi).stages)
+
+
+@pytest.mark.parametrize("name", ["H0", "E-2", "B", "B-99", "x"])
+def test_bad_classifier(name):
+    with pytest.raises(UsageError, match="variant"):
+        classifier_scale(name)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(32 * 0.909, 32), (21.8, 24), (26.4, 24), (1, 8), (35.9, 40)])

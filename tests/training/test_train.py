@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.config import load_config
 from ehrnet_tf.data.synthetic import make_dataset
 from ehrnet_tf.errors import DataError, EhrnetError, ModelFileError, UsageError
@@ -140,3 +141,30 @@ def test_missing_start_weights_leave_no_run_folder(data, tmp_path, monkeypatch):
     with pytest.raises(ModelFileError, match="no such weights file"):
         training.train(config, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_frozen_backbone_stands_still_and_then_moves(data, tmp_path, monkeypatch):
+    def build(config):
+        keras.utils.set_random_seed(0)
+        return EfficientHRNet("H-10", input_size=64)
+
+    monkeypatch.setattr(training, "build_model", build)
+    frozen = [*SETTINGS, "train.freeze_backbone_epochs=2", "data.limit=4"]
+    start = {w.path: np.array(w) for w in build(None).weights}
+
+    def moved(run):
+        """Whether any backbone weight or statistic changed, and whether any other did."""
+        model = keras.saving.load_model(run / "last.keras")
+        changed = {w.path: not np.array_equal(w, start[w.path]) for w in model.weights if "seed" not in w.path}
+        backbone = [change for path, change in changed.items() if path.startswith("backbone_")]
+        others = [change for path, change in changed.items() if not path.startswith("backbone_")]
+        return any(backbone), any(others), all(layer.trainable for layer in model.layers), model.optimizer
+
+    run = tmp_path / "run"
+    training.train(load_config(None, [*frozen, "train.epochs=1"]), data, run)
+    assert moved(run)[:3] == (False, True, True)
+    training.train(load_config(None, [*frozen, "train.epochs=3"]), data, run, resume=True)
+    in_backbone, in_others, trainable, optimizer = moved(run)
+    assert in_backbone and in_others and trainable
+    assert int(optimizer.iterations) == 3  # one optimizer through both phases
+    assert [row["epoch"] for row in read_log(run / "log.csv")] == [0, 1, 2]

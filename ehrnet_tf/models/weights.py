@@ -1,0 +1,112 @@
+"""Weights from files into models."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from ehrnet_tf.errors import ModelFileError
+
+logger = logging.getLogger("ehrnet_tf.models")
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
+    """Puts the weights of a `.keras` or `.weights.h5` file into a model of the same structure.
+
+    Raises:
+      ModelFileError: no such file, or it does not fit.
+    """
+    if not Path(path).is_file():
+        raise ModelFileError(f"{path}: no such weights file")
+    try:
+        model.load_weights(path)
+    except Exception as error:
+        raise ModelFileError(f"{path}: does not fit {variant_of(model)} ({_line(error)})") from error
+
+
+def load_backbone(model: keras.Model, path: str | os.PathLike) -> None:
+    """Puts the backbone's weights of a `.keras` file (a `CompactEfficientNet` or an `EfficientHRNet`) into a model.
+
+    All or nothing: layers are matched by name, and every weight of either backbone must have its counterpart.
+
+    Raises:
+      ModelFileError: no such file, no backbone in it, or one of another size or with other options; the message lists
+        what does not fit and names the model that the file holds.
+    """
+    if Path(path).suffix != ".keras":
+        raise ModelFileError(f"{path}: backbone_weights takes a .keras file, as `ehrnet pretrain` writes")
+    source = open_keras(path)
+    wanted, found = _backbone_weights(model), _backbone_weights(source)
+    faults = [f"missing {key}" for key in wanted if key not in found]
+    faults += [f"surplus {key}" for key in found if key not in wanted]
+    faults += [
+        f"{key} has shape {tuple(found[key].shape)} instead of {tuple(weight.shape)}"
+        for key, weight in wanted.items()
+        if key in found and found[key].shape != weight.shape
+    ]
+    if faults:
+        raise ModelFileError(
+            f"{path}: its backbone, of {variant_of(source)}, does not fit {variant_of(model)} (choose the same number "
+            f"and the same squeeze_excite): {'; '.join(faults)}"
+        )
+    kinds = [m.get_layer("backbone_stem_activation").get_config() for m in (source, model)]
+    if kinds[0] != kinds[1]:
+        logger.warning("%s: its backbone was trained with another activation than %s has", path, variant_of(model))
+    for key, weight in wanted.items():
+        weight.assign(found[key])
+
+
+def open_keras(path: str | os.PathLike) -> keras.Model:
+    """The model in a `.keras` file.
+
+    Raises:
+      ModelFileError: no such file, or it is none.
+    """
+    if not Path(path).is_file():
+        raise ModelFileError(f"{path}: no such model file")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises all kinds of errors on files that are not its own
+        raise ModelFileError(f"{path}: not a whole Keras model file ({_line(error)}); save or copy it again") from error
+
+
+def backbone_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layers of a model that belong to its backbone."""
+    return [layer for layer in model.layers if layer.name.startswith("backbone_")]
+
+
+@contextlib.contextmanager
+def all_trainable(model: keras.Model) -> Iterator[None]:
+    """Thaws the backbone for the block; a training graph that exists goes on as it was traced."""
+    frozen = [layer for layer in backbone_layers(model) if not layer.trainable]
+    for layer in frozen:
+        layer.trainable = True
+    try:
+        yield
+    finally:
+        for layer in frozen:
+            layer.trainable = False
+
+
+def _backbone_weights(model: keras.Model) -> dict[str, keras.Variable]:
+    """layer/variable → weight; random states of dropout layers are none."""
+    return {
+        f"{layer.name}/{weight.name}": weight
+        for layer in backbone_layers(model)
+        for weight in layer.weights
+        if not isinstance(layer, keras.layers.Dropout)
+    }
+
+
+def variant_of(model: keras.Model) -> str:
+    """ "H-2" of a model named efficienthrnet_h-2."""
+    return model.name.rsplit("_", 1)[-1].upper()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,176 @@
+"""One training of a classifier, from a configuration and a folder of class folders to a run folder.
+
+RUN/config.yaml, run.json, log.csv, curves.png, train.log, tensorboard/, last.keras    as of `training.train`
+RUN/best.keras     the epoch with the highest validation accuracy, with the classes' names: for ``backbone_weights``
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+from pathlib import Path
+
+import keras
+
+from ehrnet_tf.config import PretrainConfig, save_config
+from ehrnet_tf.data.class_folders import ClassPictures, class_dataset, read_class_folders
+from ehrnet_tf.errors import EhrnetError, UsageError
+from ehrnet_tf.models.efficientnet import CompactEfficientNet
+from ehrnet_tf.models.scaling import classifier_scale
+from ehrnet_tf.runtime.metadata import classifier_metadata, save_keras
+from ehrnet_tf.training import callbacks, run
+from ehrnet_tf.training.fused import fuse_batch_norm
+
+CURVES = {
+    "Losses": ["loss", "val_loss"],
+    "Seconds": ["seconds"],
+    "Accuracy": ["accuracy", "val_accuracy"],
+    "Learning rate": ["learning_rate"],
+}
+
+logger = logging.getLogger("ehrnet_tf.training")
+
+
+def pretrain(config: PretrainConfig, data: str | os.PathLike, out: str | os.PathLike, resume: bool = False) -> dict:
+    """Trains a `CompactEfficientNet`, validates and writes the run folder described above.
+
+    Without a GPU, TensorFlow's options change for the whole process, as in `training.train`.
+
+    Args:
+      config: the experiment.
+      data: a folder of class folders, see `data.class_folders`.
+      out: the run folder; must be new or empty unless ``resume``.
+      resume: go on from ``out/last.keras``.
+
+    Returns:
+      {"best_accuracy", "best_epoch", "epochs", "classes", "run"}.
+
+    Raises:
+      UsageError: ``out`` holds files already, or nothing to resume; too few pictures for one batch.
+      DataError: the data cannot be used.
+      ModelFileError: ``config.model.weights`` is missing or does not fit.
+      EhrnetError: the loss became NaN or infinite; the last good epoch stays in last.keras.
+    """
+    out = Path(out)
+    initial_epoch = run.epochs_done(out, config) if resume else 0
+    if not resume:
+        run.check_new(out)
+    size = config.model.input_size or classifier_scale(config.model.variant).input_size
+    run.tune_for_cpu()
+    pictures = read_class_folders(data, config.data, config.train.seed)
+    if len(pictures.train) < config.train.batch_size:
+        raise UsageError(
+            f"{data}: {len(pictures.train)} usable training pictures are fewer than train.batch_size "
+            f"{config.train.batch_size}; lower it"
+        )
+    keras.utils.set_random_seed(config.train.seed)
+    if resume:
+        model = keras.saving.load_model(out / "last.keras")
+    else:
+        arguments = {**dataclasses.asdict(config.model), "input_size": size, "classes": len(pictures.classes)}
+        model = CompactEfficientNet(**arguments)
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(out / "config.yaml", config)
+    with run.log_file(out / "train.log", pictures.skipped):
+        return _pretrain(model, config, Path(data), out, pictures, size, initial_epoch)
+
+
+def _pretrain(
+    model: keras.Model,
+    config: PretrainConfig,
+    data: Path,
+    out: Path,
+    pictures: ClassPictures,
+    size: int,
+    initial_epoch: int,
+) -> dict:
+    steps = config.train.steps_per_epoch or len(pictures.train) // config.train.batch_size
+    run.describe(
+        out / "run.json",
+        config.train.seed,
+        steps,
+        {
+            "root": str(data.resolve()),
+            "classes": list(pictures.classes),
+            "train": len(pictures.train),
+            "validation": len(pictures.validation),
+            "skipped": pictures.skipped,
+        },
+    )
+    if run.tensorflow_on_cpu():
+        fuse_batch_norm(model)
+    model.compile(
+        getattr(model, "optimizer", None)
+        or run.make_optimizer(config.train, steps, model),  # a resumed model has its own
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=run.jit_compile(),
+    )
+    logger.info(
+        "%s at %d pixels, %.2f M parameters; %d classes, %d training and %d validation pictures, epochs %d to %d",
+        config.model.variant,
+        size,
+        model.count_params() / 1e6,
+        len(pictures.classes),
+        len(pictures.train),
+        len(pictures.validation),
+        initial_epoch + 1,
+        config.train.epochs,
+    )
+    batch = config.train.batch_size
+    best = BestAccuracy(out, classifier_metadata(model, pictures.classes))
+    try:
+        model.fit(
+            class_dataset(pictures.train, size, batch, config.data, config.train.seed + initial_epoch).repeat(),
+            validation_data=class_dataset(pictures.validation, size, batch),
+            epochs=config.train.epochs,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps,
+            shuffle=False,  # the pipeline shuffles
+            verbose=1 if sys.stderr.isatty() else 2,
+            callbacks=[
+                callbacks.StopOnNaN(),
+                callbacks.EpochFigures(),
+                best,
+                keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
+                callbacks.Checkpoint(out / "last.keras"),
+                callbacks.Log(out / "log.csv", CURVES),
+            ],
+        )
+    except KeyboardInterrupt:
+        raise EhrnetError(
+            f"stopped by Ctrl-C; go on with: ehrnet pretrain --data {data} --out {out} --resume"
+        ) from None
+    logger.info("best accuracy %.3f in epoch %d; run folder %s", best.accuracy, best.epoch, out)
+    return {
+        "best_accuracy": best.accuracy,
+        "best_epoch": best.epoch,
+        "epochs": config.train.epochs,
+        "classes": list(pictures.classes),
+        "run": str(out),
+    }
+
+
+class BestAccuracy(keras.callbacks.Callback):
+    """Keeps the model with the highest validation accuracy as ``best.keras``.
+
+    Args:
+      out: the run folder. A best accuracy already in its log.csv is not fallen below.
+      metadata: of the model.
+    """
+
+    def __init__(self, out: Path, metadata: dict):
+        super().__init__()
+        self._out, self._metadata = out, metadata
+        self.accuracy, self.epoch = -1.0, 0
+        for row in callbacks.read_log(out / "log.csv"):
+            if row["val_accuracy"] > self.accuracy:
+                self.accuracy, self.epoch = row["val_accuracy"], int(row["epoch"]) + 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_accuracy"] > self.accuracy:
+            self.accuracy, self.epoch = logs["val_accuracy"], epoch + 1
+            metadata = {**self._metadata, "accuracy": {"top1": self.accuracy, "split": "validation"}}
+            save_keras(self.model, self._out / "best.keras", metadata)
