@@ -18,7 +18,7 @@ demo: env
 	$(BIN)/ehrnet demo --out demo_output
 
 test: env lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: env
 	$(BIN)/ruff check .

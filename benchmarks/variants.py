@@ -95,6 +95,7 @@ def describe(config: str, folder: Path) -> dict:
             export_tflite(model, path, precision, pictures)
         row[f"{precision}_mb"] = round(path.stat().st_size / 2**20, 2)
         row[f"{precision}_ops"] = sum(tflite_ops(path).values())
+    keras.utils.clear_session(free_memory=True)
     return row
 
 

@@ -104,7 +104,7 @@ def _choose_size(model: keras.Model, wanted: int | tuple[int, int] | None, metad
 
 
 def _check_pictures(calibration: Iterable[np.ndarray] | None, size: tuple[int, int]) -> list[np.ndarray]:
-    pictures = [np.asarray(picture) for picture in calibration or ()]
+    pictures = [np.asarray(picture) for picture in (() if calibration is None else calibration)]
     for picture in pictures:
         if picture.shape != (*size, 3) or picture.dtype != np.uint8:
             raise UsageError(

@@ -201,7 +201,8 @@ def load_config(
     """Reads a configuration.
 
     Args:
-      which: a YAML file's path or a name among `configs/*.yaml` ("demo"); None: the defaults.
+      which: a YAML file's path or a name among `configs/*.yaml` ("demo"), for a classifier among
+        `configs/pretrain/*.yaml`; None: the defaults.
       overrides: ``section.key=value`` strings, the value in YAML syntax, applied in order.
       kind: `Config`, or `PretrainConfig` for a classifier.
 
@@ -211,7 +212,7 @@ def load_config(
     data: dict[str, Any] = {}
     source = "configuration"
     if which is not None:
-        path = _find(which)
+        path = _find(which, FOLDER / "pretrain" if kind is PretrainConfig else FOLDER)
         source = str(path)
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -239,14 +240,14 @@ def save_config(path: str | os.PathLike, config: Config | PretrainConfig) -> Non
     write_text(path, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
 
-def _find(which: str | os.PathLike) -> Path:
+def _find(which: str | os.PathLike, folder: Path) -> Path:
     path = Path(which)
     if path.is_file():
         return path
-    named = FOLDER / f"{str(which).lower()}.yaml"
+    named = folder / f"{str(which).lower()}.yaml"
     if named.is_file():
         return named
-    names = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+    names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
     raise UsageError(f"config '{which}': neither a YAML file nor one of the named configurations ({names})")
 
 

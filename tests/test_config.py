@@ -1,7 +1,9 @@
+import dataclasses
+
 import pytest
 import yaml
 
-from ehrnet_tf.config import Config, load_config, save_config
+from ehrnet_tf.config import Config, PretrainConfig, load_config, save_config
 from ehrnet_tf.configs import FOLDER
 from ehrnet_tf.errors import UsageError
 
@@ -36,6 +38,48 @@ def test_saved_config_reads_back(tmp_path):
 @pytest.mark.parametrize("name", sorted(p.stem for p in FOLDER.glob("*.yaml")))
 def test_named_configs_are_valid(name):
     assert load_config(name) == load_config(FOLDER / f"{name}.yaml")
+    assert f"--config {name} " in (FOLDER / f"{name}.yaml").read_text() or name == "demo"
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (FOLDER / "pretrain").glob("*.yaml")))
+def test_named_classifier_configs_are_valid(name):
+    assert load_config(name, kind=PretrainConfig) == load_config(
+        FOLDER / "pretrain" / f"{name}.yaml", (), PretrainConfig
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("h-2-relu6", {"activation": "relu6"}),
+        ("h-2-no-se", {"squeeze_excite": False}),
+        ("h-2-w8", {"width_divisor": 8}),
+        ("h-2-resize", {"upsampling": "resize"}),
+        *((f"e{phi}", {"variant": f"E{phi}"}) for phi in ("0", "-1", "-2", "-3", "-4")),
+    ],
+)
+def test_configs_of_one_option_change_it_alone(name, option):
+    base = load_config("h-2")
+    assert load_config(name) == dataclasses.replace(base, model=dataclasses.replace(base.model, **option))
+
+
+def test_pretraining_has_its_own_keys(tmp_path):
+    config = load_config(None, ["model.variant=B-2", "data.flip=0", "train.epochs=3"], PretrainConfig)
+    assert (config.model.variant, config.data.flip, config.train.epochs) == ("B-2", 0, 3)
+    save_config(tmp_path / "saved.yaml", config)
+    assert load_config(tmp_path / "saved.yaml", kind=PretrainConfig) == config
+    for override, message in (
+        ("train.freeze_backbone_epochs=1", "unknown key"),
+        ("data.validation=1", "between 0 and 1"),
+        ("data.crop_area=[0.5, 2]", "crop_area"),
+        ("data.color=1.5", "color"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_config(None, [override], PretrainConfig)
+    with pytest.raises(UsageError, match="freeze_backbone_epochs must not be negative"):
+        load_config(None, ["train.freeze_backbone_epochs=-1"])
+    with pytest.raises(UsageError, match=r"named configurations \(body-parts\)"):
+        load_config("h-2", kind=PretrainConfig)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from ehrnet_tf.runtime.metadata import read_metadata
 from ehrnet_tf.runtime.runners import KerasRunner, TFLiteRunner
 
 
-def build(size=(64, 64)):
+def build(size=(64, 64), upsampling="transposed"):
     """A network of a few layers with the head of an EfficientHRNet; tags as wide as in a trained one, heat-maps not."""
     import keras
 
@@ -17,7 +17,7 @@ def build(size=(64, 64)):
     image = keras.Input((*size, 3), name="image")
     x = keras.layers.Rescaling([4.4 / 255] * 3, [-2.1] * 3)(image)
     x = keras.layers.Conv2D(8, 4, strides=4, activation="swish")(x)
-    model = keras.Model(image, head(x, 17, 8), name="efficienthrnet_h-4")
+    model = keras.Model(image, head(x, 17, 8, upsampling), name="efficienthrnet_h-4")
     for name, factor in (("tags", 300), ("heatmaps_4", 60), ("heatmaps_2", 60)):
         layer = model.get_layer(f"head_{name}")
         layer.set_weights([factor * w for w in layer.get_weights()])
@@ -41,7 +41,7 @@ def exported(model, pictures, tmp_path_factory):
     """precision → path and report."""
     folder = tmp_path_factory.mktemp("exported")
     paths = {precision: folder / f"{precision}.tflite" for precision in PRECISIONS}
-    return {p: (path, export_tflite(model, path, p, pictures)) for p, path in paths.items()}
+    return {p: (path, export_tflite(model, path, p, np.stack(pictures))) for p, path in paths.items()}
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float16", 2e-2), ("int8", None)])
@@ -96,11 +96,14 @@ def test_metadata(exported):
     assert metadata["keypoints"]["name"] == "coco"
 
 
-def test_free_size(tmp_path):
-    free = build((None, None))
+def test_free_size_and_resize_operator(tmp_path):
+    free = build((None, None), "resize")
     report = export_tflite(free, tmp_path / "free.tflite", input_size=(32, 64), metadata=None)
     assert TFLiteRunner(tmp_path / "free.tflite").input_size == (32, 64)
     assert report["differences"]["tags"]["max"] < 1e-3
+    assert report["differences"]["heatmaps_2"]["max"] < 1e-3
+    assert report["ops"]["RESIZE_NEAREST_NEIGHBOR"] == 1 and "TILE" not in report["ops"]
+    assert "call" not in vars(free.get_layer("head_resize")), "the model is as it was"
     with pytest.raises(UsageError, match="multiples of 32"):
         export_tflite(free, tmp_path / "bad.tflite", input_size=100)
 

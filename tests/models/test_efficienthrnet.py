@@ -10,6 +10,7 @@ from ehrnet_tf.models.statistics import count_macs
 
 # Recomputed from the layer shapes of the reference; the published counts are inflated.
 TRUE_PARAMETERS = {"H0": 19_725_359, "H-1": 13_004_446, "H-2": 8_263_495, "H-3": 5_360_390, "H-4": 2_764_706}
+EDGE_PARAMETERS = {"E0": 19_066_419, "E-1": 12_709_435, "E-2": 7_870_403, "E-3": 5_045_099, "E-4": 2_655_915}
 TRUE_GMACS = {"H0": 23.958, "H-1": 13.130, "H-2": 7.030, "H-3": 3.759, "H-4": 1.807}
 
 
@@ -38,14 +39,28 @@ def test_parameters_above_the_published_sizes(variant, millions):
     assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) / 1e6 == pytest.approx(millions, abs=5e-3)
 
 
-@pytest.mark.parametrize("variant", [*TRUE_PARAMETERS, "E0", "E-1", "E-2", "E-3", "E-4", "H-2.5", "H-6"])
-def test_every_variant(variant, tmp_path):
-    """Shapes at every level, a gradient for every weight, and the same maps from a saved file."""
+@pytest.mark.parametrize(
+    ("variant", "options", "parameters"),
+    [
+        *((variant, {}, count) for variant, count in TRUE_PARAMETERS.items()),
+        *((variant, {}, count) for variant, count in EDGE_PARAMETERS.items()),
+        ("H-2.5", {}, 6_636_009),
+        ("H-4", {"activation": "relu6"}, 2_764_706),
+        ("H-4", {"squeeze_excite": False}, None),
+        ("H-4", {"width_divisor": 8}, None),
+        ("H-4", {"upsampling": "resize"}, None),
+        ("H-4", {"tags_on_both_stages": True}, 2_764_706 + 17 * (14 + 1)),
+    ],
+)
+def test_every_variant(variant, options, parameters, tmp_path):
+    """Shapes at every level, counts, a gradient for every weight, and the same maps from a saved file."""
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)
-    model = EfficientHRNet(variant, input_size=64)
-    dimensions = scale(variant)
+    model = EfficientHRNet(variant, input_size=64, **options)
+    count = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert count == parameters or (parameters is None and count != TRUE_PARAMETERS[variant])
+    dimensions = scale(variant, options.get("width_divisor"))
     assert model.get_layer("backbone_stem_activation").output.shape == (None, 32, 32, dimensions.stem_width)
     block, sizes = 0, []
     for stage in dimensions.stages:
