@@ -13,6 +13,7 @@ from ehrnet_tf.errors import MissingExtraError, ModelFileError, UsageError
 from ehrnet_tf.files import atomic_path
 
 SUFFIXES = (".pth", ".pt", ".npz", ".safetensors")
+_MORE_SUFFIXES = (".tar", ".bin", ".ckpt")  # PyTorch files as well, by custom
 
 
 def read_checkpoint(path: str | os.PathLike) -> Mapping:
@@ -27,6 +28,8 @@ def read_checkpoint(path: str | os.PathLike) -> Mapping:
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path}: no such checkpoint file")
+    if path.suffix not in (*SUFFIXES, *_MORE_SUFFIXES):
+        raise ModelFileError(f"{path}: not a kind of checkpoint that is read; accepted are {', '.join(SUFFIXES)}")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:

@@ -11,7 +11,15 @@ import keras
 import numpy as np
 
 from ehrnet_tf.converters.checkpoints import read_checkpoint
-from ehrnet_tf.converters.pytorch_names import BACKBONE, COUNTER, Entry, entries, fitting_variant
+from ehrnet_tf.converters.pytorch_names import (
+    BACKBONE,
+    COUNTER,
+    Entry,
+    dimensions,
+    entries,
+    fitting_variant,
+    torch_shape,
+)
 from ehrnet_tf.errors import ModelFileError, UsageError
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
 from ehrnet_tf.models.efficientnet import CompactEfficientNet
@@ -20,7 +28,6 @@ from ehrnet_tf.runtime.metadata import classifier_metadata, model_metadata, save
 
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "model.")
-_NAMELESS = "the checkpoint"
 _SECOND_HEAD = "final_layers.1."
 
 
@@ -47,19 +54,20 @@ def load_state_dict(model: keras.Model, state_dict: Mapping[str, Any] | str | os
         message lists all of them; where the checkpoint is of another variant, it names that variant instead.
       MissingExtraError: the package that reads the file is not installed.
     """
-    source = _NAMELESS
-    if not isinstance(state_dict, Mapping):
-        source, state_dict = os.fspath(state_dict), read_checkpoint(state_dict)
-    arrays, faults = _arrays(_unwrap(state_dict))
+    if isinstance(state_dict, Mapping):
+        return _load(model, *_arrays(state_dict), "the checkpoint")
+    return _load(model, *_arrays(read_checkpoint(state_dict)), os.fspath(state_dict))
+
+
+def _load(model: keras.Model, arrays: dict[str, np.ndarray], faults: list[str], source: str) -> str:
+    """`load_state_dict` with what `_arrays` gave, and a name for error messages."""
     wanted = entries(model)
     backbone_only = bool(arrays) and all(key.startswith(BACKBONE) for key in arrays)
     if backbone_only:
         wanted = [e for e in wanted if e.variable.path.startswith("backbone_")]
     assignments, more = _match(wanted, arrays)
-    faults += more
-    if faults:
-        shapes = {key: value.shape for key, value in arrays.items()}
-        raise ModelFileError(f"{source}: {_explain(model, shapes, faults, backbone_only)}")
+    if faults or more:
+        raise ModelFileError(f"{source}: {_explain(model, arrays, [*faults, *more], backbone_only)}")
     for variable, value in assignments:
         variable.assign(value)
     what = "the backbone alone" if backbone_only else "the whole network"
@@ -96,43 +104,48 @@ def import_checkpoint(
     """
     if Path(out).suffix != ".keras":
         raise UsageError(f"{out}: the name of a Keras model file must end in .keras")
-    state_dict = _unwrap(read_checkpoint(checkpoint))
+    arrays, faults = _arrays(read_checkpoint(checkpoint))
     if variant is None:
-        variant = fitting_variant({key: np.shape(value) for key, value in state_dict.items()})
+        variant = fitting_variant(_shapes(arrays))
         if variant is None:
             raise ModelFileError(f"{checkpoint}: is of no variant known here; name the nearest by --model to see why")
-    if variant[:1].upper() == "B":
-        classes = len(state_dict.get("classifier.1.bias", range(1000)))
-        model = CompactEfficientNet(variant, classes, input_size)
+    letter = variant.strip()[:1].upper()
+    if letter == "E":
+        raise UsageError(f"variant '{variant}': the original has no family E; choose H{variant.strip()[1:]}")
+    if letter == "B":
+        bias = arrays.get("classifier.1.bias")
+        model = CompactEfficientNet(variant, 1000 if bias is None else max(1, bias.size), input_size)
         metadata = classifier_metadata(model)
     else:
         model = EfficientHRNet(variant, input_size, keypoints, tags_on_both_stages=tags_on_both_stages)
         metadata = model_metadata(model, keypoints=keypoints)
-    try:
-        loaded = load_state_dict(model, state_dict)
-    except ModelFileError as error:
-        raise ModelFileError(str(error).replace(_NAMELESS, str(checkpoint), 1)) from error
+    loaded = _load(model, arrays, faults, os.fspath(checkpoint))
     save_keras(model, out, {**metadata, "source": str(checkpoint), "loaded": loaded})
-    return variant, loaded
+    return variant_of(model), loaded
 
 
 def _unwrap(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """The state dict itself, without wrapping and without prefixes that all entries have."""
     while inner := next((state_dict[k] for k in _WRAPPERS if isinstance(state_dict.get(k), Mapping)), None):
         state_dict = inner
-    while prefix := next((p for p in _PREFIXES if state_dict and all(k.startswith(p) for k in state_dict)), None):
+    while prefix := next((p for p in _PREFIXES if state_dict and all(str(k).startswith(p) for k in state_dict)), None):
         state_dict = {key.removeprefix(prefix): value for key, value in state_dict.items()}
-    return dict(state_dict)
+    return {str(key): value for key, value in state_dict.items()}
 
 
-def _arrays(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The entries as NumPy arrays, and what is wrong with their values."""
+def _arrays(state_dict: Mapping) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The entries of a state dict, perhaps wrapped, as NumPy arrays; and what is wrong with them."""
     arrays, faults = {}, []
-    for key, value in state_dict.items():
+    for key, value in _unwrap(state_dict).items():
         if hasattr(value, "detach"):  # a PyTorch tensor; NumPy has no bfloat16
             value = value.detach().cpu()
             value = (value.float() if value.is_floating_point() else value).numpy()
-        value = np.asarray(value)
+        try:
+            value = np.asarray(value)
+            # From safetensors, bfloat16 comes as a type that NumPy counts among no numbers.
+            value = value.astype(np.float32) if value.dtype.kind == "f" or value.dtype.name == "bfloat16" else value
+        except (TypeError, ValueError):
+            value = np.asarray(None)
         if value.dtype.kind not in "fiu":
             faults.append(f"{key} is no array of numbers")
             continue
@@ -142,10 +155,14 @@ def _arrays(state_dict: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[
     return arrays, faults
 
 
+def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {key: value.shape for key, value in arrays.items()}
+
+
 def _match(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> tuple[list, list[str]]:
     """(variable, value) for every weight, and what is missing, surplus or misshapen."""
     assignments, faults = [], []
-    lengths = _output_lengths(wanted)
+    lengths = _output_lengths(wanted, arrays)
     for entry in wanted:
         if entry.key not in arrays:
             faults.append(f"missing {entry.key}")
@@ -156,36 +173,39 @@ def _match(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> tuple[list,
         if fits and part.shape == tuple(entry.variable.shape):
             assignments.append((entry.variable, part))
         else:
-            shape = [entry.variable.shape[axis] for axis in np.argsort(entry.axes)]
-            shape[0] = max(lengths.get(entry.key, {shape[0]}))
-            faults.append(f"{entry.key} has shape {value.shape} instead of {tuple(shape)}")
+            shape = torch_shape(entry)
+            shape = (max(lengths.get(entry.key, shape[:1])), *shape[1:])
+            faults.append(f"{entry.key} has shape {value.shape} instead of {shape}")
     known = {e.key for e in wanted}
     counters = {key.rsplit(".", 1)[0] + f".{COUNTER}" for key in known if key.endswith(".running_mean")}
     if any(key in arrays for key in counters):
         faults += [f"missing {key}" for key in sorted(counters) if key not in arrays]
+    faults += [f"{key} is no single number" for key in sorted(counters) if key in arrays and arrays[key].ndim]
     faults += [f"surplus {key}" for key in arrays if key not in known | counters]
     return assignments, list(dict.fromkeys(faults))
 
 
-def _output_lengths(wanted: list[Entry]) -> dict[str, set[int]]:
+def _output_lengths(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> dict[str, set[int]]:
     """How many channels the entries of the output layers may have."""
+    second = [len(value) for key, value in arrays.items() if key.startswith(_SECOND_HEAD) and value.ndim]
     lengths: dict[str, set[int]] = {}
     for entry in wanted:
         if entry.channels.stop is not None:  # heat-maps stand before tags, here and in the state dict
             lengths[entry.key] = {entry.channels.stop}
-            if entry.channels.start == 0 and entry.key.startswith(_SECOND_HEAD):
-                lengths[entry.key].add(2 * entry.channels.stop)
+            if entry.channels.start == 0 and entry.key.startswith(_SECOND_HEAD) and 2 * entry.channels.stop in second:
+                lengths[entry.key] = {2 * entry.channels.stop}
     return lengths
 
 
-def _explain(model: keras.Model, shapes: Mapping[str, tuple[int, ...]], faults: list[str], backbone_only: bool) -> str:
+def _explain(model: keras.Model, arrays: Mapping[str, np.ndarray], faults: list[str], backbone_only: bool) -> str:
     """What does not fit, and the variant that would."""
-    fitting = fitting_variant(shapes)
-    own = variant_of(model)
-    is_classifier = own.startswith("B")
-    if fitting and (fitting[1:] != own[1:] or (fitting.startswith("B") != is_classifier and not backbone_only)):
+    own, fitting = variant_of(model), fitting_variant(_shapes(arrays))
+    found = dimensions(_shapes(arrays))
+    mine = dimensions({entry.key: torch_shape(entry) for entry in entries(model)})
+    same_size = found[0] == mine[0] if backbone_only else found == mine
+    if fitting and not same_size:
         remedy = "choose that variant"
-        if fitting.startswith("B") and not is_classifier:
+        if fitting.startswith("B") and mine[1]:
             remedy = f"choose H{fitting[1:]}, or import it as {fitting} and give that file as backbone_weights"
         return f"does not fit {own}: it holds {fitting} ({len(faults)} entries differ); {remedy}"
     return f"does not fit {own}: {'; '.join(faults)}"

@@ -91,6 +91,11 @@ def entries(model: keras.Model) -> list[Entry]:
     return found
 
 
+def torch_shape(entry: Entry) -> tuple[int, ...]:
+    """The shape of an entry, as far as its weight goes: an output layer's entry may hold more channels."""
+    return tuple(entry.variable.shape[entry.axes.index(axis)] for axis in range(len(entry.axes)))
+
+
 def _prefix(layer: str, blocks: int) -> str | None:
     """The prefix that a Keras layer's weights have in the state dict; ``blocks``: how many the backbone has."""
     if match := re.fullmatch(r"backbone_block(\d+)_(\w+)", layer):
@@ -109,15 +114,11 @@ def dimensions(shapes: Mapping[str, tuple[int, ...]]) -> tuple:
 
     Parts that the state dict lacks are empty.
     """
-    widths = [shape[0] for key, shape in shapes.items() if re.fullmatch(r"features\.0\.1\.weight", key)]
-    for block in range(1, len(shapes)):
-        key = f"features.{block}.conv.{_MBCONV['project_conv'][block > 1]}.weight"
-        if key not in shapes:
-            break
-        widths.append(shapes[key][0])
-    branches = [shapes[key][0] for b in range(1, 5) if (key := f"trans3_branch{b}.0.weight") in shapes]
+    blocks = [f"features.{b}.conv.{_MBCONV['project_conv'][b > 1]}.weight" for b in range(1, len(shapes))]
+    widths = [shapes[key][:1] for key in ("features.0.1.weight", *blocks) if key in shapes]
+    branches = [shapes[key][:1] for b in range(1, 5) if (key := f"trans3_branch{b}.0.weight") in shapes]
     modules = {match.groups() for key in shapes if (match := re.match(r"stage(\d)\.(\d)\.", key))}
-    return tuple(widths), tuple(branches), tuple(sum(s == stage for s, _ in modules) for stage in "234")
+    return sum(widths, ()), sum(branches, ()), tuple(sum(s == stage for s, _ in modules) for stage in "234")
 
 
 def dimensions_of(size: Scale | ClassifierScale) -> tuple:

@@ -162,7 +162,7 @@ def _resize_operators(model: keras.Model) -> Iterator[None]:
     import keras
     import tensorflow as tf
 
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.UpSampling2D)]
+    layers = [x for x in model.layers if isinstance(x, keras.layers.UpSampling2D) and x.interpolation == "nearest"]
 
     def resize(layer, x):
         size = [side * factor for side, factor in zip(x.shape[1:3], layer.size, strict=True)]

@@ -123,11 +123,15 @@ def export(args: argparse.Namespace) -> None:
     if Path(args.model).suffix != ".keras":
         raise UsageError(f"{args.model}: only .keras models are converted")
     if args.format == "pytorch":
+        if args.precision != "float32" or args.calibration:
+            raise UsageError("--format pytorch writes float32 weights: leave out --precision and --calibration")
         from ehrnet_tf.converters.to_pytorch import export_pytorch
         from ehrnet_tf.models.weights import open_keras
 
         count = export_pytorch(open_keras(args.model), args.out)
         print(f"{args.out}: {count} entries, read back equal")
+        if args.json:
+            write_json(args.json, {"path": args.out, "entries": count})
         return
     if args.precision == "int8" and not args.calibration:
         raise UsageError("--precision int8 needs --calibration DIR, a folder of pictures like those to come")
@@ -332,9 +336,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
-    if args.function in (models, train, export, import_pytorch, demo) or str(getattr(args, "model", "")).endswith(
-        ".keras"
-    ):
+    needs_tensorflow = (models, train, pretrain, export, import_pytorch, demo)
+    if args.function in needs_tensorflow or str(getattr(args, "model", "")).endswith(".keras"):
         load_tensorflow_quietly()
     try:
         args.function(args)

@@ -77,6 +77,8 @@ class DataConfig:
 
     def __post_init__(self):
         _check(self.sigma > 0, "sigma must be positive")
+        for name in ("limit", "val_limit"):
+            _check(getattr(self, name) is None or getattr(self, name) >= 1, f"{name} must be at least 1")
         _check(self.max_people >= 1, "max_people must be at least 1")
         _check(self.tag_radius >= 0, "tag_radius must not be negative")
 
@@ -115,6 +117,7 @@ class FitConfig:
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
+        _check(self.steps_per_epoch is None or self.steps_per_epoch >= 1, "steps_per_epoch must be at least 1")
         _check(self.learning_rate > 0, "learning_rate must be positive")
         _check(self.optimizer in ("adam", "muon"), "optimizer must be 'adam' or 'muon'")
         _check(self.schedule in ("step", "cosine"), "schedule must be 'step' or 'cosine'")
@@ -157,6 +160,7 @@ class ClassifierDataConfig:
     color: float = 0.2  # +-, relative change of brightness, contrast and saturation
 
     def __post_init__(self):
+        _check(self.limit is None or self.limit >= 1, "limit must be at least 1")
         _check(0 < self.validation < 1, "validation must lie between 0 and 1")
         _check(0 < self.crop_area[0] <= self.crop_area[1] <= 1, "crop_area must be two numbers in 0..1, smaller first")
         _check(0 <= self.flip <= 1, "flip must lie in 0..1")

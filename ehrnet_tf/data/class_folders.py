@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from ehrnet_tf.config import ClassifierDataConfig
 from ehrnet_tf.data.pictures import PictureError, picture_size
@@ -20,6 +21,7 @@ from ehrnet_tf.errors import DataError
 
 _LOG = logging.getLogger("ehrnet_tf.data")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_SPLIT_NAMES = {"train", "val", "valid", "validation", "test"}
 _ASPECTS = (3 / 4, 4 / 3)  # of random crops, width over height
 
 
@@ -56,6 +58,11 @@ def read_class_folders(root: str | Path, config: ClassifierDataConfig, seed: int
     has_split = (root / "train").is_dir() and (root / "val").is_dir()
     home = root / "train" if has_split else root
     classes = tuple(sorted(p.name for p in home.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    if not has_split and _SPLIT_NAMES & set(classes):
+        raise DataError(
+            f"{root}: '{min(_SPLIT_NAMES & set(classes))}' looks like a split, not a class; a split's folders must be "
+            "called train and val, otherwise give the folder that holds the classes"
+        )
     if len(classes) < 2:
         raise DataError(f"{home}: holds {len(classes)} class folders; a classifier needs two or more")
     skipped: dict[str, str] = {}
@@ -74,7 +81,7 @@ def read_class_folders(root: str | Path, config: ClassifierDataConfig, seed: int
             train[index] = [items[i] for i in sorted(order[held_out:])]
     for name, items in zip(classes, train, strict=True):
         if not items:
-            raise DataError(f"{home / name}: no usable JPEG or PNG picture for training; add some or remove the folder")
+            raise DataError(f"{home / name}: too few usable JPEG or PNG pictures; add some or remove the folder")
     if not validation:
         raise DataError(f"{root / 'val'}: no usable JPEG or PNG picture; add some, or remove the folder")
     for path, reason in list(skipped.items())[:20]:
@@ -88,7 +95,7 @@ def read_class_folders(root: str | Path, config: ClassifierDataConfig, seed: int
 def _list(home: Path, classes: tuple[str, ...], skipped: dict[str, str]) -> list[list[tuple[str, int]]]:
     """The usable pictures of each class, in name order."""
     found: list[list[tuple[str, int]]] = [[] for _ in classes]
-    for index, name in enumerate(classes):
+    for index, name in enumerate(tqdm(classes, f"reading {home}", unit="class", disable=len(classes) < 50)):
         for path in sorted((home / name).rglob("*")):
             if path.suffix.lower() not in _SUFFIXES:
                 continue

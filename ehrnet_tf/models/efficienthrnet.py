@@ -12,7 +12,7 @@ from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.models.efficientnet import backbone
 from ehrnet_tf.models.fusion import fusion_stages
 from ehrnet_tf.models.head import check_upsampling, head
-from ehrnet_tf.models.layers import check_activation, normalize
+from ehrnet_tf.models.layers import check_activation, check_rate, normalize
 from ehrnet_tf.models.scaling import scale
 from ehrnet_tf.models.weights import load_backbone, load_weights
 
@@ -67,8 +67,7 @@ def EfficientHRNet(
     upsampling = family.upsampling if upsampling is None else upsampling
     check_activation(activation)
     check_upsampling(upsampling)
-    if not 0 <= drop_connect < 1:
-        raise UsageError(f"drop_connect must lie in 0 .. 1, not {drop_connect}")
+    check_rate("drop_connect", drop_connect)
     height, width = check_size(dimensions.input_size if input_size is None else input_size)
 
     # 1. Pixels

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.models.layers import activate, batch_norm, check_activation, conv, mbconv, normalize
+from ehrnet_tf.models.layers import activate, batch_norm, check_activation, check_rate, conv, mbconv, normalize
 from ehrnet_tf.models.scaling import ClassifierScale, Scale, classifier_scale
 from ehrnet_tf.models.weights import load_weights
 
@@ -86,10 +86,14 @@ def CompactEfficientNet(
     """
     dimensions = classifier_scale(variant)
     check_activation(activation)
+    check_rate("drop_connect", drop_connect)
+    check_rate("dropout", dropout)
     if classes < 1:
         raise UsageError(f"classes must be at least 1, not {classes}")
     size = dimensions.input_size if input_size is None else input_size
     height, width = (size, size) if isinstance(size, int) else size
+    if any(side is not None and side < 32 for side in (height, width)):
+        raise UsageError(f"input size {height}x{width}: height and width must be at least 32")
 
     image = keras.Input((height, width, 3), name="image")
     x = backbone(normalize(image), dimensions, activation, squeeze_excite, drop_connect)[-1]

@@ -26,6 +26,12 @@ def check_activation(kind: str) -> None:
         raise UsageError(f"activation '{kind}': expected one of {', '.join(ACTIVATIONS)}")
 
 
+def check_rate(name: str, rate: float) -> None:
+    """Raises UsageError for a probability that is none, or 1."""
+    if not 0 <= rate < 1:
+        raise UsageError(f"{name} must lie in 0 .. 1, not {rate}")
+
+
 def normalize(image):
     """Pixels 0..255 → zero mean and unit variance over ImageNet."""
     return layers.Rescaling(

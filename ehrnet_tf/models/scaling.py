@@ -122,7 +122,13 @@ def parse(variant: str | float, letters: str, expected: str) -> tuple[str, float
     match = re.fullmatch(rf"([{letters}]?)([+-]?\d+(?:\.\d+)?)", str(variant).strip(), re.IGNORECASE)
     if not match:
         raise UsageError(f"variant '{variant}': expected {expected}")
-    return match.group(1).upper() or letters[0], float(match.group(2))
+    return match.group(1).upper() or letters[0], float(match.group(2)) + 0.0  # -0 is 0
+
+
+def variant_name(model_name: str) -> str | None:
+    """ "H-2" of a model named efficienthrnet_h-2, "B0" of compactefficientnet_b0; None of any other."""
+    match = re.fullmatch(r"(?:efficienthrnet|compactefficientnet)_([hbe]-?[\d.]+)", model_name)
+    return match and match.group(1).upper()
 
 
 def backbone_stages(phi: float) -> tuple[Blocks, ...]:
@@ -148,9 +154,9 @@ def scale(variant: str | float, width_divisor: int | None = None) -> Scale:
     letter, phi = parse(variant, "".join(FAMILIES), "H0, H-1 ... H-4, E0 ... E-4, or another H<phi> or E<phi>")
     input_size = 32 * round((512 + 32 * phi) / 32)
     if not 64 <= input_size <= 4096:
-        raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; phi must lie in -14 .. 112")
+        raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; it must lie in 64 .. 4096")
     divisor = FAMILIES[letter].width_divisor if width_divisor is None else width_divisor
-    if divisor < 1:
+    if not isinstance(divisor, int) or divisor < 1:
         raise UsageError(f"width_divisor must be a positive integer, not {divisor}")
     branches = (math.ceil(round(BRANCH_WIDTH * 2**b * BRANCH_GROWTH**phi, 6)) for b in range(BRANCHES))
     return Scale(
@@ -182,7 +188,7 @@ def classifier_scale(variant: str | float) -> ClassifierScale:
     letter, phi = parse(variant, "B", "B0, B-1 ... B-4 or another B<phi>")
     input_size = round(CLASSIFIER_SIZE * CLASSIFIER_GROWTH**phi)
     if not 32 <= input_size <= 4096:
-        raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; phi must lie in -13 .. 20")
+        raise UsageError(f"variant '{variant}': gives an input of {input_size} pixels; it must lie in 32 .. 4096")
     return ClassifierScale(
         name=f"{letter}{phi:g}",
         phi=phi,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 
 from ehrnet_tf.errors import ModelFileError
+from ehrnet_tf.models.scaling import variant_name
 
 logger = logging.getLogger("ehrnet_tf.models")
 
@@ -24,7 +26,9 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     if not Path(path).is_file():
         raise ModelFileError(f"{path}: no such weights file")
     try:
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one for every layer that is not in the file
+            model.load_weights(path)
     except Exception as error:
         raise ModelFileError(f"{path}: does not fit {variant_of(model)} ({_line(error)})") from error
 
@@ -42,6 +46,8 @@ def load_backbone(model: keras.Model, path: str | os.PathLike) -> None:
         raise ModelFileError(f"{path}: backbone_weights takes a .keras file, as `ehrnet pretrain` writes")
     source = open_keras(path)
     wanted, found = _backbone_weights(model), _backbone_weights(source)
+    if not found:
+        raise ModelFileError(f"{path}: holds no backbone of this package; give what `ehrnet pretrain` writes")
     faults = [f"missing {key}" for key in wanted if key not in found]
     faults += [f"surplus {key}" for key in found if key not in wanted]
     faults += [
@@ -54,9 +60,9 @@ def load_backbone(model: keras.Model, path: str | os.PathLike) -> None:
             f"{path}: its backbone, of {variant_of(source)}, does not fit {variant_of(model)} (choose the same number "
             f"and the same squeeze_excite): {'; '.join(faults)}"
         )
-    kinds = [m.get_layer("backbone_stem_activation").get_config() for m in (source, model)]
+    kinds = [activation_of(m) for m in (source, model)]
     if kinds[0] != kinds[1]:
-        logger.warning("%s: its backbone was trained with another activation than %s has", path, variant_of(model))
+        logger.warning("%s: its backbone was trained with %s, %s has %s", path, kinds[0], variant_of(model), kinds[1])
     for key, weight in wanted.items():
         weight.assign(found[key])
 
@@ -103,9 +109,17 @@ def _backbone_weights(model: keras.Model) -> dict[str, keras.Variable]:
     }
 
 
+def activation_of(model: keras.Model) -> str:
+    """ "swish", "relu" or "relu6": the activation of a model's backbone."""
+    layer = model.get_layer("backbone_stem_activation")
+    if isinstance(layer, keras.layers.ReLU):
+        return "relu" if layer.max_value is None else "relu6"
+    return "swish"
+
+
 def variant_of(model: keras.Model) -> str:
-    """ "H-2" of a model named efficienthrnet_h-2."""
-    return model.name.rsplit("_", 1)[-1].upper()
+    """The variant's name, or the model's where that says none."""
+    return variant_name(model.name) or model.name
 
 
 def _line(error: Exception) -> str:

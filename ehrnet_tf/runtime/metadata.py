@@ -3,10 +3,10 @@
 A .keras file is a zip archive and gets one more member; behind a .tflite flatbuffer a zip archive is appended, which
 runtimes ignore. Both formats load as before.
 
-Keys that every file written here has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
+Keys that every pose model's file has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
 (height and width in pixels, None where free; nominal, the (height, width) to use then; dtype, color, letterbox),
 ``strides`` (pixels a cell, by output), ``decoder`` (`DecoderSettings` as a dict), ``precision``, ``versions``. Any
-other key is free: calibration, source, licence, accuracy.
+other key is free: calibration, source, licence, accuracy. A classifier's file: see `classifier_metadata`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 MEMBER = "ehrnet.json"
 STRIDES = {"heatmaps_4": 4, "tags": 4, "heatmaps_2": 2}
-_NAME_PREFIX = "efficienthrnet_"
 _PACKAGES = ("ehrnet-tf", "keras", "tensorflow")
 
 
@@ -119,7 +118,7 @@ def model_metadata(
         keypoints = config.model.keypoints
     points = choose_keypoints(keypoints, None, outputs["tags"].shape[-1], f"model '{model.name}'")
     height, width = model.input_shape[1:3]
-    variant = model.name.removeprefix(_NAME_PREFIX).upper() if model.name.startswith(_NAME_PREFIX) else None
+    variant = scaling.variant_name(model.name)
     return {
         "variant": variant,
         "keypoints": points.to_dict(),
@@ -150,7 +149,7 @@ def classifier_metadata(model: keras.Model, classes: Sequence[str] | None = None
     height, width = model.input_shape[1:3]
     return {
         "task": "classification",
-        "variant": model.name.rsplit("_", 1)[-1].upper(),
+        "variant": scaling.variant_name(model.name),
         "classes": None if classes is None else list(classes),
         "input": {"height": height, "width": width, "dtype": "uint8", "color": "RGB"},
         "versions": package_versions(),
@@ -211,7 +210,7 @@ def save_keras(model: keras.Model, path: str | os.PathLike, metadata: dict[str, 
     Optimizer and losses are left out: they treble the file, and a reader would need this package's classes.
 
     Args:
-      model: an `EfficientHRNet`.
+      model: an `EfficientHRNet` or `CompactEfficientNet`.
       path: where to, ending in .keras.
       metadata: default: `model_metadata(model)`.
 

@@ -127,8 +127,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        # An optimizer is loaded for the weights that the file says are trained; it was made for all of them.
-        with atomic_path(self._path) as temporary, all_trainable(self.model):
+        with atomic_path(self._path) as temporary:
             self.model.save(temporary)
 
 

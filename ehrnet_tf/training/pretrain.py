@@ -7,6 +7,7 @@ RUN/best.keras     the epoch with the highest validation accuracy, with the clas
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import sys
@@ -16,7 +17,7 @@ import keras
 
 from ehrnet_tf.config import PretrainConfig, save_config
 from ehrnet_tf.data.class_folders import ClassPictures, class_dataset, read_class_folders
-from ehrnet_tf.errors import EhrnetError, UsageError
+from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.models.efficientnet import CompactEfficientNet
 from ehrnet_tf.models.scaling import classifier_scale
 from ehrnet_tf.runtime.metadata import classifier_metadata, save_keras
@@ -65,6 +66,10 @@ def pretrain(config: PretrainConfig, data: str | os.PathLike, out: str | os.Path
             f"{data}: {len(pictures.train)} usable training pictures are fewer than train.batch_size "
             f"{config.train.batch_size}; lower it"
         )
+    if resume:
+        known = json.loads((out / "run.json").read_text(encoding="utf-8"))["data"]["classes"]
+        if known != list(pictures.classes):
+            raise DataError(f"{data}: its classes are not those of {out} ({', '.join(known)}); start a new run")
     keras.utils.set_random_seed(config.train.seed)
     if resume:
         model = keras.saving.load_model(out / "last.keras")
@@ -102,8 +107,7 @@ def _pretrain(
     if run.tensorflow_on_cpu():
         fuse_batch_norm(model)
     model.compile(
-        getattr(model, "optimizer", None)
-        or run.make_optimizer(config.train, steps, model),  # a resumed model has its own
+        run.make_optimizer(config.train, steps, model, resumed=initial_epoch > 0),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=run.jit_compile(),
@@ -140,9 +144,7 @@ def _pretrain(
             ],
         )
     except KeyboardInterrupt:
-        raise EhrnetError(
-            f"stopped by Ctrl-C; go on with: ehrnet pretrain --data {data} --out {out} --resume"
-        ) from None
+        raise run.stopped("pretrain", data, out) from None
     logger.info("best accuracy %.3f in epoch %d; run folder %s", best.accuracy, best.epoch, out)
     return {
         "best_accuracy": best.accuracy,

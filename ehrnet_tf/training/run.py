@@ -19,7 +19,7 @@ import keras
 
 from ehrnet_tf import __version__
 from ehrnet_tf.config import Config, FitConfig, PretrainConfig, load_config
-from ehrnet_tf.errors import UsageError
+from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import write_json
 from ehrnet_tf.training.callbacks import read_log
 from ehrnet_tf.training.muon import Muon
@@ -82,13 +82,37 @@ def describe(path: Path, seed: int, steps: int, data: dict[str, Any]) -> None:
     write_json(path, {"starts": starts, "seed": seed, "steps_per_epoch": steps, "data": data})
 
 
-def make_optimizer(config: FitConfig, steps_per_epoch: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer that ``config`` names, with its schedule, for all weights of ``model`` that can be trained."""
+def make_optimizer(
+    config: FitConfig, steps_per_epoch: int, model: keras.Model, begin: int = 0, resumed: bool = False
+) -> keras.optimizers.Optimizer:
+    """The optimizer that ``config`` names, with its schedule, for the weights of ``model`` that are trained now.
+
+    Args:
+      config: of the run.
+      steps_per_epoch: of the run.
+      model: with ``trainable`` set.
+      begin: the epoch in which this optimizer begins, or began.
+      resumed: go on with the optimizer that the model was loaded with, its moments and its count, if it is one for the
+        same weights. The schedule is new: the configuration may want more epochs now.
+    """
+    schedule = make_schedule(config, steps_per_epoch, begin)
+    mine = getattr(model, "optimizer", None)
+    if resumed and mine is not None and len(mine._trainable_variables) == len(model.trainable_variables):
+        mine.learning_rate = schedule
+        return mine
     kinds = {"adam": keras.optimizers.Adam, "muon": Muon}
-    optimizer = kinds[config.optimizer](make_schedule(config, steps_per_epoch))
+    optimizer = kinds[config.optimizer](schedule)
     # A training graph that makes the optimizer's variables itself is traced twice.
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def stopped(command: str, data: Path, out: Path) -> EhrnetError:
+    """What Ctrl-C ends in."""
+    if not (out / "last.keras").is_file():
+        return EhrnetError(f"stopped by Ctrl-C before the first epoch was done; remove {out} and start again")
+    arguments = shlex.join(["ehrnet", command, "--data", str(data), "--out", str(out), "--resume"])
+    return EhrnetError(f"stopped by Ctrl-C; go on with: {arguments}")
 
 
 def jit_compile() -> bool:

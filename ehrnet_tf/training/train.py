@@ -24,7 +24,7 @@ import keras
 from ehrnet_tf.config import Config, save_config
 from ehrnet_tf.data.coco import Records, load_records
 from ehrnet_tf.data.pipeline import coco_dataset, input_size
-from ehrnet_tf.errors import EhrnetError, UsageError
+from ehrnet_tf.errors import UsageError
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
 from ehrnet_tf.models.weights import backbone_layers
 from ehrnet_tf.training import callbacks, run
@@ -116,18 +116,18 @@ def _train(
         initial_epoch + 1,
         config.train.epochs,
     )
+    if config.train.freeze_backbone_epochs and not (config.model.backbone_weights or config.model.weights):
+        logger.warning("train.freeze_backbone_epochs keeps a backbone still that has no trained weights")
     logger.info("building the training graph (up to a minute before the first step) ...")
     validator = callbacks.ValidationAP(config, data, out, validation)
-    optimizer = getattr(model, "optimizer", None) or run.make_optimizer(
-        config.train, steps, model
-    )  # a resumed model has its own
     try:
-        for begin, end, frozen in _phases(config, initial_epoch):
+        for start, begin, end, frozen in _phases(config, initial_epoch):
             if frozen:
                 logger.info("the backbone stands still up to epoch %d", end)
             for layer in backbone_layers(model):
                 layer.trainable = not frozen
-            compile_model(model, config, optimizer)
+            # Each phase has an optimizer of its own: one that had counted on would overrate a thawed weight's moments.
+            compile_model(model, config, run.make_optimizer(config.train, steps, model, start, begin > start))
             dataset = coco_dataset(
                 data, config.data.train_split, config, seed=config.train.seed + begin, records=records
             )
@@ -148,7 +148,7 @@ def _train(
                 ],
             )
     except KeyboardInterrupt:
-        raise EhrnetError(f"stopped by Ctrl-C; go on with: ehrnet train --data {data} --out {out} --resume") from None
+        raise run.stopped("train", data, out) from None
     logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, out)
     return {
         "best_ap": validator.best_ap,
@@ -158,11 +158,12 @@ def _train(
     }
 
 
-def _phases(config: Config, initial_epoch: int) -> list[tuple[int, int, bool]]:
-    """(first epoch, end, whether the backbone is frozen) of what is left to train."""
+def _phases(config: Config, initial_epoch: int) -> list[tuple[int, int, int, bool]]:
+    """(first epoch, first epoch that is left, end, whether the backbone is frozen) of what is left to train."""
     thaw = min(config.train.freeze_backbone_epochs, config.train.epochs)
-    phases = [(initial_epoch, thaw, True), (max(initial_epoch, thaw), config.train.epochs, False)]
-    return [phase for phase in phases if phase[0] < phase[1]]
+    phases = ((0, thaw, True), (thaw, config.train.epochs, False))
+    left = [(start, max(start, initial_epoch), end, frozen) for start, end, frozen in phases]
+    return [phase for phase in left if phase[1] < phase[2]]
 
 
 def _describe_run(out: Path, config: Config, data: Path, records: Records, validation: Records, steps: int) -> None:

@@ -146,6 +146,10 @@ def test_every_fault_is_listed_and_nothing_is_changed(state_dict, model):
     broken["final_layers.0.bias"] = np.zeros(17)
     broken["features.0.2.weight"] = np.full(24, np.nan)
     broken["deconv_layers.0.0.1.bias"] = np.array(["text"])
+    broken["features.0.2.num_batches_tracked"] = np.zeros((3, 5))
+    broken["deconv_layers.0.0.0.weight"] = np.float32(1)
+    broken["final_layers.1.bias"] = np.zeros(34)
+    broken[7] = [[1, 2], [3]]
     with pytest.raises(ModelFileError) as error:
         load_state_dict(model, broken)
     faults = str(error.value).split(": ", 2)[2].split("; ")
@@ -160,6 +164,10 @@ def test_every_fault_is_listed_and_nothing_is_changed(state_dict, model):
             "features.0.2.weight holds NaN or infinity",
             "deconv_layers.0.0.1.bias is no array of numbers",
             "missing deconv_layers.0.0.1.bias",
+            "features.0.2.num_batches_tracked is no single number",
+            "deconv_layers.0.0.0.weight has shape () instead of (48, 14, 4, 4)",
+            "final_layers.1.weight has shape (17, 14, 1, 1) instead of (34, 14, 1, 1)",
+            "7 is no array of numbers",
         ]
     )
     for a, b in zip(before, model.get_weights(), strict=True):
@@ -170,6 +178,25 @@ def test_wrong_variant_names_the_one_that_fits(state_dict):
     with pytest.raises(ModelFileError, match=r"does not fit H-3: it holds H-4 \(\d+ entries differ\)") as error:
         load_state_dict(EfficientHRNet("H-3", 64), state_dict)
     assert len(str(error.value)) < 120
+
+
+def test_faults_of_a_renamed_model_and_of_misshapen_sizes(state_dict):
+    source = build(1)
+    renamed = keras.Model(source.input, source.output, name="mine")
+    with pytest.raises(ModelFileError, match=r"does not fit mine: surplus extra$"):
+        load_state_dict(renamed, {**state_dict, "extra": np.zeros(1)})
+    with pytest.raises(ModelFileError, match=r"features\.0\.1\.weight has shape \(\) instead of \(24, 3, 3, 3\)$"):
+        load_state_dict(renamed, {**state_dict, "features.0.1.weight": np.float32(0)})
+
+
+def test_bfloat16_safetensors(state_dict, model, tmp_path):
+    import ml_dtypes
+    from safetensors.numpy import save_file
+
+    short = {key: value.astype(ml_dtypes.bfloat16) if value.ndim else value for key, value in state_dict.items()}
+    save_file(short, tmp_path / "w.safetensors")
+    load_state_dict(model, tmp_path / "w.safetensors")
+    assert_loaded(model, {key: value.astype(np.float32) for key, value in short.items() if value.ndim})
 
 
 def test_other_keypoints_are_listed(model):
@@ -253,10 +280,11 @@ def test_pth_files_are_never_unpickled_unrestricted(tmp_path, monkeypatch):
     assert all(name.__module__.startswith("numpy") for name in allowed)
 
 
-@pytest.mark.parametrize("name", ["junk.npz", "junk.safetensors", "none.npz", "objects.npz"])
+@pytest.mark.parametrize("name", ["junk.npz", "junk.safetensors", "none.npz", "objects.npz", "h.keras"])
 def test_unreadable_files(name, tmp_path):
     (tmp_path / "junk.npz").write_bytes(b"hello")
     (tmp_path / "junk.safetensors").write_bytes(b"hello")
+    (tmp_path / "h.keras").write_bytes(b"hello")
     np.savez(tmp_path / "objects.npz", a=np.array([object()]))
     with pytest.raises(ModelFileError, match=name):
         read_checkpoint(tmp_path / name)
@@ -283,6 +311,8 @@ def test_import_checkpoint(state_dict, tmp_path):
     np.savez(tmp_path / "odd.npz", a=np.zeros(3))
     with pytest.raises(ModelFileError, match=r"odd\.npz: is of no variant known here"):
         import_checkpoint(tmp_path / "odd.npz", tmp_path / "x.keras")
+    with pytest.raises(UsageError, match="no family E; choose H-4"):
+        import_checkpoint(tmp_path / "w.npz", tmp_path / "x.keras", "E-4")
     with pytest.raises(UsageError, match=r"must end in \.keras"):
         import_checkpoint(tmp_path / "w.npz", tmp_path / "x.h5")
     assert not (tmp_path / "x.keras").exists()

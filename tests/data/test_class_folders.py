@@ -60,8 +60,12 @@ def test_unusable_folders(root, tmp_path):
     (tmp_path / "one" / "cat").mkdir(parents=True)
     with pytest.raises(DataError, match="holds 1 class folders"):
         read_class_folders(tmp_path / "one", ClassifierDataConfig())
+    (tmp_path / "cifar" / "train").mkdir(parents=True)
+    (tmp_path / "cifar" / "test").mkdir()
+    with pytest.raises(DataError, match="cifar: 'test' looks like a split, not a class"):
+        read_class_folders(tmp_path / "cifar", ClassifierDataConfig())
     (root / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: no usable JPEG or PNG"):
+    with pytest.raises(DataError, match="empty: too few usable JPEG or PNG"):
         read_class_folders(root, ClassifierDataConfig())
 
 

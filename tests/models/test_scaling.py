@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.models.scaling import classifier_scale, make_divisible, multipliers, scale
+from ehrnet_tf.models.scaling import classifier_scale, make_divisible, multipliers, scale, variant_name
 
 # variant: input, stem, stage widths, repeats, branch widths, fusion modules (as published)
 PUBLISHED = {
@@ -56,6 +56,7 @@ def test_edge_family():
     assert (edge.name, edge.input_size, edge.stages, edge.modules) == ("E-2", 448, published.stages, published.modules)
     assert edge.branch_widths == (24, 40, 80, 168)
     assert scale("E-2", width_divisor=1).branch_widths == published.branch_widths
+    assert scale("H-0") == scale(-0.0) == scale("H0")
     assert scale("e-2") == edge and scale(-2) == scale("-2") == published
 
 
@@ -86,6 +87,15 @@ def test_bad_variant(name):
         scale(name)
 
 
-def test_bad_divisor():
+@pytest.mark.parametrize("divisor", [0, -8, 2.5, "8"])
+def test_bad_divisor(divisor):
     with pytest.raises(UsageError, match="width_divisor"):
-        scale("H0", width_divisor=0)
+        scale("H0", width_divisor=divisor)
+
+
+@pytest.mark.parametrize(
+    ("model", "variant"),
+    [("efficienthrnet_h-2.5", "H-2.5"), ("compactefficientnet_b0", "B0"), ("functional_1", None), ("mine_h-2", None)],
+)
+def test_variant_of_a_model_name(model, variant):
+    assert variant_name(model) == variant

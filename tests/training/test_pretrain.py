@@ -1,6 +1,7 @@
 """The training of a classifier: its run folder, resuming, bad input, and its way into the pose model."""
 
 import json
+import shutil
 
 import cv2
 import keras
@@ -9,7 +10,7 @@ import pytest
 
 from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.config import PretrainConfig, load_config
-from ehrnet_tf.errors import UsageError
+from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.runtime.metadata import read_metadata
 from ehrnet_tf.training.callbacks import read_log
 from ehrnet_tf.training.pretrain import pretrain
@@ -64,6 +65,16 @@ def test_run_folder_resuming_and_the_way_into_the_pose_model(data, tmp_path):
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
     assert int(keras.saving.load_model(run / "last.keras").optimizer.iterations) == 20
     assert rows[-1]["accuracy"] > 0.9, "what two colors can tell is learnt"
+    assert rows[3]["learning_rate"] > 1e-4, "the schedule is that of five epochs now"
+
+    (data / "zebra").mkdir()
+    shutil.copy(data / "red" / "0.png", data / "zebra" / "0.png")
+    shutil.copy(data / "red" / "1.png", data / "zebra" / "1.png")
+    try:
+        with pytest.raises(DataError, match=r"its classes are not those of .*run \(blue, red\)"):
+            pretrain(config("train.epochs=6"), data, run, resume=True)
+    finally:
+        shutil.rmtree(data / "zebra")
 
 
 def test_bad_arguments(data, tmp_path):

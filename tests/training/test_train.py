@@ -102,6 +102,33 @@ def test_nan_loss_ends_the_run_and_keeps_what_was_good(data, tmp_path):
     assert not (tmp_path / "run" / "last.keras").exists()
 
 
+def test_more_epochs_than_first_planned_lengthen_the_schedule(data, tmp_path):
+    settings = [*SETTINGS, "train.schedule=cosine", "train.steps_per_epoch=2"]
+    training.train(load_config(None, settings), data, tmp_path / "run")
+    training.train(load_config(None, [*settings, "train.epochs=4"]), data, tmp_path / "run", resume=True)
+    rates = [row["learning_rate"] for row in read_log(tmp_path / "run" / "log.csv")]
+    assert rates == pytest.approx([5e-4, 0, 1e-3 * (1 - 0.5**0.5) / 2, 0], abs=1e-9)
+    assert int(keras.saving.load_model(tmp_path / "run" / "last.keras").optimizer.iterations) == 8
+
+
+def test_ctrl_c_says_how_to_go_on(data, tmp_path, monkeypatch):
+    class Interrupt(keras.callbacks.Callback):
+        def __init__(self, *arguments):
+            super().__init__()
+
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.callbacks, "EpochFigures", Interrupt)
+    with pytest.raises(EhrnetError, match=r"before the first epoch was done; remove .*my run"):
+        training.train(load_config(None, SETTINGS), data, tmp_path / "my run")
+    monkeypatch.undo()
+    monkeypatch.setattr(training.callbacks, "Log", Interrupt)
+    monkeypatch.setattr(training, "build_model", REAL_BUILD_MODEL)
+    with pytest.raises(EhrnetError, match=r"go on with: ehrnet train --data .* --out '.*my run' --resume"):
+        training.train(load_config(None, [*SETTINGS, "model.variant=H-10"]), data, tmp_path / "b" / "my run")
+
+
 def test_folder_that_is_not_empty(data, tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UsageError, match="exists already"):
@@ -149,7 +176,7 @@ def test_frozen_backbone_stands_still_and_then_moves(data, tmp_path, monkeypatch
         return EfficientHRNet("H-10", input_size=64)
 
     monkeypatch.setattr(training, "build_model", build)
-    frozen = [*SETTINGS, "train.freeze_backbone_epochs=2", "data.limit=4"]
+    frozen = [*SETTINGS, "train.freeze_backbone_epochs=2", "data.limit=4", "train.milestones=[3]"]
     start = {w.path: np.array(w) for w in build(None).weights}
 
     def moved(run):
@@ -162,9 +189,14 @@ def test_frozen_backbone_stands_still_and_then_moves(data, tmp_path, monkeypatch
 
     run = tmp_path / "run"
     training.train(load_config(None, [*frozen, "train.epochs=1"]), data, run)
-    assert moved(run)[:3] == (False, True, True)
+    in_backbone, in_others, trainable, optimizer = moved(run)
+    assert in_others and not in_backbone and not trainable
+    assert int(optimizer.iterations) == 1
+    assert all(layer.trainable for layer in keras.saving.load_model(run / "best.keras").layers)
     training.train(load_config(None, [*frozen, "train.epochs=3"]), data, run, resume=True)
     in_backbone, in_others, trainable, optimizer = moved(run)
     assert in_backbone and in_others and trainable
-    assert int(optimizer.iterations) == 3  # one optimizer through both phases
-    assert [row["epoch"] for row in read_log(run / "log.csv")] == [0, 1, 2]
+    assert int(optimizer.iterations) == 1  # the thawed phase has an optimizer of its own, and the schedule goes on
+    rows = read_log(run / "log.csv")
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert [row["learning_rate"] for row in rows] == pytest.approx([1e-3, 1e-3, 1e-4])
