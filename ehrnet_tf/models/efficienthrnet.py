@@ -30,7 +30,7 @@ def EfficientHRNet(
     tags_on_both_stages: bool = False,
     drop_connect: float = 0.2,
     weights: str | os.PathLike | None = None,
-    backbone_weights: str | os.PathLike | None = None,
+    backbone_weights: str | os.PathLike | keras.Model | None = None,
 ) -> keras.Model:
     """Builds an EfficientHRNet.
 
@@ -48,7 +48,8 @@ def EfficientHRNet(
       tags_on_both_stages: tag maps at 1/2 as well, as the released checkpoints have.
       drop_connect: probability with which a residual block is skipped in training (published: 0.2).
       weights: a `.keras` or `.weights.h5` file to load.
-      backbone_weights: a `.keras` file of a `CompactEfficientNet` or another `EfficientHRNet`, whose backbone to load.
+      backbone_weights: whose backbone to load: a `CompactEfficientNet`, another `EfficientHRNet`, or its file, such as
+        `ehrnet pretrain` writes (see `models.weights.load_backbone`).
 
     Returns:
       A functional `keras.Model`. Input: (B, H, W, 3) RGB, float32 or uint8, 0..255; normalisation is inside.

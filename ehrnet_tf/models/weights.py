@@ -33,18 +33,23 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
         raise ModelFileError(f"{path}: does not fit {variant_of(model)} ({_line(error)})") from error
 
 
-def load_backbone(model: keras.Model, path: str | os.PathLike) -> None:
-    """Puts the backbone's weights of a `.keras` file (a `CompactEfficientNet` or an `EfficientHRNet`) into a model.
+def load_backbone(model: keras.Model, source: str | os.PathLike | keras.Model) -> None:
+    """Puts the backbone's weights of another model into a model.
 
     All or nothing: layers are matched by name, and every weight of either backbone must have its counterpart.
+
+    Args:
+      model: an `EfficientHRNet` or `CompactEfficientNet`.
+      source: a `CompactEfficientNet` or `EfficientHRNet`, or the `.keras` file of one, or the `.weights.h5` file of a
+        `CompactEfficientNet`.
 
     Raises:
       ModelFileError: no such file, no backbone in it, or one of another size or with other options; the message lists
         what does not fit and names the model that the file holds.
     """
-    if Path(path).suffix != ".keras":
-        raise ModelFileError(f"{path}: backbone_weights takes a .keras file, as `ehrnet pretrain` writes")
-    source = open_keras(path)
+    path = source.name if isinstance(source, keras.Model) else os.fspath(source)
+    if not isinstance(source, keras.Model):
+        source = _classifier_from_weights(model, path) if path.endswith(".weights.h5") else open_keras(path)
     wanted, found = _backbone_weights(model), _backbone_weights(source)
     if not found:
         raise ModelFileError(f"{path}: holds no backbone of this package; give what `ehrnet pretrain` writes")
@@ -65,6 +70,29 @@ def load_backbone(model: keras.Model, path: str | os.PathLike) -> None:
         logger.warning("%s: its backbone was trained with %s, %s has %s", path, kinds[0], variant_of(model), kinds[1])
     for key, weight in wanted.items():
         weight.assign(found[key])
+
+
+def _classifier_from_weights(model: keras.Model, path: str) -> keras.Model:
+    """The classifier on the same backbone as ``model``'s, with the weights of a `.weights.h5` file."""
+    import h5py
+
+    from ehrnet_tf.models.efficientnet import CompactEfficientNet  # which needs this module
+
+    if not Path(path).is_file():
+        raise ModelFileError(f"{path}: no such weights file")
+    try:
+        with h5py.File(path) as file:
+            classes = file["layers/dense/vars/1"].shape[0]
+    except (OSError, KeyError):
+        raise ModelFileError(f"{path}: holds no CompactEfficientNet's weights; give a .keras file") from None
+    classifier = CompactEfficientNet(
+        f"B{variant_of(model)[1:]}",
+        classes,
+        activation=activation_of(model),
+        squeeze_excite=any(layer.name.endswith("_se_reduce") for layer in model.layers),
+    )
+    load_weights(classifier, path)
+    return classifier
 
 
 def open_keras(path: str | os.PathLike) -> keras.Model:

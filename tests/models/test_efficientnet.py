@@ -50,6 +50,11 @@ def test_backbone_goes_into_the_pose_model(tmp_path, caplog):
     classifier.save(tmp_path / "b.keras")
     model = pose(backbone_weights=tmp_path / "b.keras")
     assert not caplog.text
+    classifier.save_weights(tmp_path / "b.weights.h5")
+    for source in (classifier, tmp_path / "b.weights.h5"):
+        for mine, its in zip(pose(backbone_weights=source).weights, model.weights, strict=True):
+            if mine.path.startswith("backbone_") and "seed" not in mine.path:
+                np.testing.assert_array_equal(mine, its)
     moved = 0
     for layer in backbone_layers(model):
         for mine, its in zip(layer.weights, classifier.get_layer(layer.name).weights, strict=True):
@@ -86,11 +91,16 @@ def test_backbones_that_do_not_fit(tmp_path, caplog):
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "dense.keras")
     with pytest.raises(ModelFileError, match="holds no backbone"):
         pose(backbone_weights=tmp_path / "dense.keras")
+    small(variant="B-7").save_weights(tmp_path / "b-7.weights.h5")
+    with pytest.raises(ModelFileError, match=r"b-7\.weights\.h5: does not fit B-8"):
+        pose(backbone_weights=tmp_path / "b-7.weights.h5")
     (tmp_path / "text.keras").write_text("no model")
+    (tmp_path / "d.weights.h5").write_text("no weights")
     for name, message in (
         ("none.keras", "no such model"),
         ("text.keras", "not a whole Keras"),
-        ("w.h5", r"takes a \.keras"),
+        ("w.weights.h5", "no such weights"),
+        ("d.weights.h5", "holds no Compact"),
     ):
         with pytest.raises(ModelFileError, match=message):
             pose(backbone_weights=tmp_path / name)
