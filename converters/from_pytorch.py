@@ -168,13 +168,13 @@ def _match(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> tuple[list,
             faults.append(f"missing {entry.key}")
             continue
         value = arrays[entry.key]
-        fits = value.ndim == len(entry.axes) and len(value) in lengths.get(entry.key, {len(value)})
+        fits = value.ndim == len(entry.axes) and len(value) == lengths.get(entry.key, len(value))
         part = value[entry.channels].transpose(entry.axes) if fits else value
         if fits and part.shape == tuple(entry.variable.shape):
             assignments.append((entry.variable, part))
         else:
             shape = torch_shape(entry)
-            shape = (max(lengths.get(entry.key, shape[:1])), *shape[1:])
+            shape = (lengths.get(entry.key, shape[0]), *shape[1:])
             faults.append(f"{entry.key} has shape {value.shape} instead of {shape}")
     known = {e.key for e in wanted}
     counters = {key.rsplit(".", 1)[0] + f".{COUNTER}" for key in known if key.endswith(".running_mean")}
@@ -185,15 +185,15 @@ def _match(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> tuple[list,
     return assignments, list(dict.fromkeys(faults))
 
 
-def _output_lengths(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> dict[str, set[int]]:
-    """How many channels the entries of the output layers may have."""
+def _output_lengths(wanted: list[Entry], arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many channels the entries of the output layers must have."""
     second = [len(value) for key, value in arrays.items() if key.startswith(_SECOND_HEAD) and value.ndim]
-    lengths: dict[str, set[int]] = {}
+    lengths = {}
     for entry in wanted:
         if entry.channels.stop is not None:  # heat-maps stand before tags, here and in the state dict
-            lengths[entry.key] = {entry.channels.stop}
+            lengths[entry.key] = entry.channels.stop
             if entry.channels.start == 0 and entry.key.startswith(_SECOND_HEAD) and 2 * entry.channels.stop in second:
-                lengths[entry.key] = {2 * entry.channels.stop}
+                lengths[entry.key] *= 2  # tags that the model has no use for
     return lengths
 
 
