@@ -76,9 +76,9 @@ def patches(data: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
 
 def cut(image: np.ndarray, x: float, y: float, side: int) -> np.ndarray:
     """The square of a side round a point; beyond the picture its edge goes on."""
-    padded = cv2.copyMakeBorder(image, side, side, side, side, cv2.BORDER_REPLICATE)
-    top, left = int(y) + side - side // 2, int(x) + side - side // 2
-    return padded[top : top + side, left : left + side]
+    offsets = np.arange(side) - side // 2
+    rows, columns = (np.clip(int(v) + offsets, 0, n - 1) for v, n in zip((y, x), image.shape, strict=False))
+    return image[np.ix_(rows, columns)]
 
 
 def empty_place(record: Record, rng: np.random.Generator) -> tuple[float, float, int] | None:

@@ -68,6 +68,11 @@ def main() -> None:
     for row in rows:
         if math.isfinite(row["AP"]):
             print("{scheme:12} {seed:4} {samples:8} {loss:7.4f} {heatmaps_2_loss:11.5f} {AP:6.3f}".format(**row))
+    if set(SCHEMES) <= set(arguments.schemes):
+        for seed in arguments.seeds:
+            before, now = ([r for r in rows if (r["scheme"], r["seed"]) == (scheme, seed)] for scheme in SCHEMES)
+            passed = np.interp(-before[-1]["loss"], [-r["loss"] for r in now], [r["samples"] for r in now])
+            print(f"seed {seed}: reference's loss after {before[-1]['samples']} samples passed after {passed:.0f}")
 
 
 def trained(run: Path, overrides: list[str], scheme: str, data: Path) -> list[dict]:

@@ -3,7 +3,7 @@
 Weights are random, which changes no time. Files are made once and kept in --files; all are then timed in turns, so that
 a change in the machine's speed meets them alike. Time only on a machine that does nothing else.
 
-    python benchmarks/variants.py --files /tmp/variants --csv benchmarks/variants.csv
+    python benchmarks/variants.py --files runs/variants --csv benchmarks/variants.csv
 """
 
 from __future__ import annotations

@@ -259,21 +259,19 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--upright", action="store_true", help="only people who stand or walk and face the viewer")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (%(default)s)")
 
-    sub = command(train, "train", "Train a model.")
-    sub.add_argument("--config", metavar="C", help="YAML file, or the name of one in configs/ (default: all defaults)")
-    sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
-    sub.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
-    sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    sub.add_argument("--json", metavar="FILE", help="write the best AP there")
-    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values, e.g. train.batch_size=16")
+    def training_command(function, name: str, text: str, data: str, figure: str, example: str) -> None:
+        sub = command(function, name, text)
+        sub.add_argument("--config", metavar="C", help="YAML file, or a name in configs/ (default: all defaults)")
+        sub.add_argument("--data", required=True, metavar="DIR", help=data)
+        sub.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+        sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+        sub.add_argument("--json", metavar="FILE", help=f"write the best {figure} there")
+        sub.add_argument("overrides", nargs="*", metavar="a.b=c", help=f"configuration values, e.g. {example}")
 
-    sub = command(pretrain, "pretrain", "Train a backbone as a classifier on a folder of class folders.")
-    sub.add_argument("--config", metavar="C", help="YAML file, or the name of one in configs/ (default: all defaults)")
-    sub.add_argument("--data", required=True, metavar="DIR", help="DIR/<class>/, or DIR/train/<class>/ and DIR/val/")
-    sub.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
-    sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    sub.add_argument("--json", metavar="FILE", help="write the best accuracy there")
-    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values, e.g. model.variant=B-2")
+    training_command(train, "train", "Train a model.", "folder in COCO's layout", "AP", "train.batch_size=16")
+    text = "Train a backbone as a classifier on a folder of class folders."
+    folders = "DIR/<class>/, or DIR/train/<class>/ and DIR/val/"
+    training_command(pretrain, "pretrain", text, folders, "accuracy", "model.variant=B-2")
 
     sub = command(evaluate, "eval", "Measure COCO AP of a model file.")
     sub.add_argument("model", help=".keras or .tflite")

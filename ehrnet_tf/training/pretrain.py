@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 
 import keras
@@ -124,25 +123,11 @@ def _pretrain(
         config.train.epochs,
     )
     batch = config.train.batch_size
+    dataset = class_dataset(pictures.train, size, batch, config.data, config.train.seed + initial_epoch)
+    held_out = class_dataset(pictures.validation, size, batch)
     best = BestAccuracy(out, classifier_metadata(model, pictures.classes))
     try:
-        model.fit(
-            class_dataset(pictures.train, size, batch, config.data, config.train.seed + initial_epoch).repeat(),
-            validation_data=class_dataset(pictures.validation, size, batch),
-            epochs=config.train.epochs,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps,
-            shuffle=False,  # the pipeline shuffles
-            verbose=1 if sys.stderr.isatty() else 2,
-            callbacks=[
-                callbacks.StopOnNaN(),
-                callbacks.EpochFigures(),
-                best,
-                keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
-                callbacks.Checkpoint(out / "last.keras"),
-                callbacks.Log(out / "log.csv", CURVES),
-            ],
-        )
+        run.fit(model, dataset.repeat(), out, steps, (initial_epoch, config.train.epochs), best, CURVES, held_out)
     except KeyboardInterrupt:
         raise run.stopped("pretrain", data, out) from None
     logger.info("best accuracy %.3f in epoch %d; run folder %s", best.accuracy, best.epoch, out)

@@ -21,7 +21,7 @@ from ehrnet_tf import __version__
 from ehrnet_tf.config import Config, FitConfig, PretrainConfig, load_config
 from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import write_json
-from ehrnet_tf.training.callbacks import read_log
+from ehrnet_tf.training import callbacks
 from ehrnet_tf.training.muon import Muon
 from ehrnet_tf.training.schedules import make_schedule
 
@@ -40,7 +40,7 @@ def epochs_done(out: Path, config: Config | PretrainConfig) -> int:
         raise UsageError(f"{out}: nothing to resume here (no last.keras); start without --resume")
     if load_config(out / "config.yaml", kind=type(config)).model != config.model:
         raise UsageError(f"{out}: the model section differs from the one in its config.yaml; it must not change")
-    done = len(read_log(out / "log.csv"))
+    done = len(callbacks.read_log(out / "log.csv"))
     if done >= config.train.epochs:
         raise UsageError(f"{out}: all {done} epochs are done; raise train.epochs to go on")
     return done
@@ -105,6 +105,47 @@ def make_optimizer(
     # A training graph that makes the optimizer's variables itself is traced twice.
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def fit(
+    model: keras.Model,
+    dataset,
+    out: Path,
+    steps: int,
+    epochs: tuple[int, int],
+    validator: keras.callbacks.Callback,
+    curves: dict[str, list[str]],
+    validation_data=None,
+) -> None:
+    """`model.fit` with a run folder's files: log, curves, TensorBoard, last.keras.
+
+    Args:
+      model: compiled.
+      dataset: batches without end, shuffled.
+      out: the run folder.
+      steps: an epoch.
+      epochs: the first, counted from 0, and the end.
+      validator: adds its figures to the log, and keeps the best model.
+      curves: see `callbacks.draw_curves`.
+      validation_data: as of `model.fit`.
+    """
+    model.fit(
+        dataset,
+        validation_data=validation_data,
+        initial_epoch=epochs[0],
+        epochs=epochs[1],
+        steps_per_epoch=steps,
+        shuffle=False,  # the pipeline shuffles
+        verbose=1 if sys.stderr.isatty() else 2,
+        callbacks=[
+            callbacks.StopOnNaN(),
+            callbacks.EpochFigures(),
+            validator,
+            keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
+            callbacks.Checkpoint(out / "last.keras"),
+            callbacks.Log(out / "log.csv", curves),
+        ],
+    )
 
 
 def stopped(command: str, data: Path, out: Path) -> EhrnetError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,22 +130,7 @@ def _train(
             dataset = coco_dataset(
                 data, config.data.train_split, config, seed=config.train.seed + begin, records=records
             )
-            model.fit(
-                dataset.repeat(),
-                epochs=end,
-                initial_epoch=begin,
-                steps_per_epoch=steps,
-                shuffle=False,  # the pipeline shuffles
-                verbose=1 if sys.stderr.isatty() else 2,
-                callbacks=[
-                    callbacks.StopOnNaN(),
-                    callbacks.EpochFigures(),
-                    validator,
-                    keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
-                    callbacks.Checkpoint(out / "last.keras"),
-                    callbacks.Log(out / "log.csv", callbacks.POSE_CURVES),
-                ],
-            )
+            run.fit(model, dataset.repeat(), out, steps, (begin, end), validator, callbacks.POSE_CURVES)
     except KeyboardInterrupt:
         raise run.stopped("train", data, out) from None
     logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, out)
