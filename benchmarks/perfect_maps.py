@@ -18,7 +18,7 @@ from ehrnet_tf.data.targets import gaussian_heatmaps
 from ehrnet_tf.decoding import decode, project
 from ehrnet_tf.evaluation.coco_ap import average_precision
 from ehrnet_tf.keypoints import load
-from ehrnet_tf.runtime.letterbox import letterbox
+from ehrnet_tf.runtime.letterbox import Letterbox, fit
 
 TAG_DISTANCE = 2.0  # of successive people; the decoder joins tags closer than 1
 STAGES = {"heatmaps_4": 4, "heatmaps_2": 2}
@@ -48,17 +48,7 @@ def main() -> None:
 
 def decoded(record: Record, size: int, sigma: float, subpixel: bool, grouping: tuple[int, ...]) -> list[dict]:
     """COCO results of one picture's perfect maps."""
-    _, box = letterbox(np.zeros((record.height, record.width, 3), np.uint8), (size, size))
-    corner, unit = box.to_image(np.array([[0.0, 0.0], [1.0, 1.0]]))
-    points = record.keypoints.astype(np.float32)
-    points[..., :2] = (points[..., :2] - corner) / (unit - corner)
-
-    maps = {}
-    for name, stride in STAGES.items():
-        cells = tf.constant((points / [stride, stride, 1])[None], tf.float32)
-        maps[name] = gaussian_heatmaps(cells, size // stride, size // stride, sigma, subpixel)[0].numpy()
-    maps["tags"] = nearest_person(points, size // STAGES["heatmaps_4"]) * TAG_DISTANCE
-
+    maps, box = perfect_maps(record, size, sigma, subpixel)
     people, scores = decode(*project(**maps, size=(size, size)), grouping=grouping)
     places = people[:, :, :3].astype(float)
     places[..., :2] = box.to_image(places[..., :2])
@@ -68,8 +58,23 @@ def decoded(record: Record, size: int, sigma: float, subpixel: bool, grouping: t
     ]
 
 
+def perfect_maps(record: Record, size: int, sigma: float, subpixel: bool) -> tuple[dict[str, np.ndarray], Letterbox]:
+    """What a perfect network would answer to a picture in an input of ``size`` pixels a side, and the geometry."""
+    box = fit((record.height, record.width), (size, size))
+    points = record.keypoints.astype(np.float32)
+    points[..., :2] = box.to_input(points[..., :2])
+    maps = {}
+    for name, stride in STAGES.items():
+        cells = tf.constant((points / [stride, stride, 1])[None], tf.float32)
+        maps[name] = gaussian_heatmaps(cells, size // stride, size // stride, sigma, subpixel)[0].numpy()
+    maps["tags"] = nearest_person(points, size // STAGES["heatmaps_4"]) * TAG_DISTANCE
+    return maps, box
+
+
 def nearest_person(points: np.ndarray, side: int) -> np.ndarray:
-    """(side, side, K) float32: the number of the person whose keypoint k is nearest to a cell."""
+    """(side, side, K) float32: the number of the person whose keypoint k is nearest to a cell; 0 without people."""
+    if not len(points):
+        return np.zeros((side, side, points.shape[1]), np.float32)
     cells = (np.arange(side, dtype=np.float32) + 0.5) * STAGES["heatmaps_4"]
     far = np.where(points[..., 2] > 0, 0, np.inf)[:, :, None, None]
     square = (points[..., 0, None, None] - cells) ** 2 + (points[..., 1, None, None] - cells[:, None]) ** 2

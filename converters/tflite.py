@@ -13,17 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ehrnet_tf.converters.compare import compare_poses, random_pictures
+from ehrnet_tf.converters.serving import PEOPLE, decoder_function, source_runner
+from ehrnet_tf.converters.tflite_join import join
 from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
 from ehrnet_tf.files import atomic_path
-from ehrnet_tf.runtime.metadata import append_metadata, model_metadata
-from ehrnet_tf.runtime.runners import OUTPUTS, STRIDE, KerasRunner, TFLiteRunner, describe_size, open_interpreter
+from ehrnet_tf.runtime.metadata import STRIDES, append_metadata
+from ehrnet_tf.runtime.runners import (
+    OUTPUTS,
+    STRIDE,
+    KerasRunner,
+    TFLiteRunner,
+    describe_size,
+    open_interpreter,
+)
 
 if TYPE_CHECKING:
     import keras
 
 PRECISIONS = ("float32", "float16", "int8")
 _HEAT = 0.1  # the decoder's threshold: where tags count
-_RANDOM_PICTURES = 4
 
 
 def export_tflite(
@@ -34,12 +43,16 @@ def export_tflite(
     input_size: int | tuple[int, int] | None = None,
     metadata: dict[str, Any] | None = None,
     threads: int = 2,
+    graph: str = "maps",
+    people: int = PEOPLE,
 ) -> dict[str, Any]:
     """Writes a .tflite file, all of it or nothing, and compares it with the model.
 
-    The file has a static batch of 1, one input "image" (1, H, W, 3) uint8 RGB and the float32 outputs "heatmaps_4",
-    "tags", "heatmaps_2". float16 halves the file (weights; arithmetic stays float32 on a CPU); int8 quantises weights
-    per channel and activations per tensor, from the ranges that the calibration pictures give.
+    The file has a static batch of 1, one input "image" (1, H, W, 3) uint8 RGB and float32 outputs: "heatmaps_4",
+    "tags", "heatmaps_2" of the graph "maps"; "keypoints" (1, P, K, 3), "scores" (1, P) of the graph "poses" (see
+    `decoding.graph.find_people`), whose decoder stays float32 at every precision. float16 halves the file (weights;
+    arithmetic stays float32 on a CPU); int8 quantises weights per channel and activations per tensor, from the ranges
+    that the calibration pictures give.
 
     Args:
       model: an `EfficientHRNet`.
@@ -51,20 +64,25 @@ def export_tflite(
         the nominal size in the metadata.
       metadata: of the model, see `runtime.metadata`; None: `model_metadata(model)`.
       threads: of the comparison run.
+      graph: "maps", or "poses" with the decoder inside, set as the metadata's "decoder" says.
+      people: P.
 
     Returns:
       "path", "precision", "bytes", "pictures" compared, "ops" (see `tflite_ops`), "float_ops" (see `float_ops`), and
       "differences": by output {"max", "mean"}, absolute, in the maps' units; for "tags" also "max_where_heat", the
       worst where the model's heat exceeds 0.1, in units of the decoder's default tag threshold 1.0 (None if nowhere).
+      With the graph "poses" also "poses": see `compare.compare_poses`.
 
     Raises:
-      UsageError: unknown precision, a size that is not a multiple of 32 or not the model's, int8 without calibration
-        pictures, pictures of another shape or dtype, Keras on another backend than TensorFlow.
+      UsageError: unknown precision or graph, a size that is not a multiple of 32 or not the model's, int8 without
+        calibration pictures, pictures of another shape or dtype, Keras on another backend than TensorFlow.
       MissingExtraError: TensorFlow is not installed.
+      EhrnetError: the file gives other poses than the model (float32; see `compare.compare_poses`).
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': expected one of {', '.join(PRECISIONS)}")
-    metadata = dict(model_metadata(model) if metadata is None else metadata)
+    source = source_runner(model, graph, people, metadata)
+    metadata = source.metadata
     size = _choose_size(model, input_size, metadata)
     pictures = _check_pictures(calibration, size)
     if precision == "int8" and not pictures:
@@ -78,15 +96,24 @@ def export_tflite(
     with atomic_path(out_path) as temporary:
         temporary.write_bytes(flatbuffer)
         append_metadata(temporary, metadata)
-        report = {
+        pictures = pictures or random_pictures(size)
+        comparison = _compare(source, TFLiteRunner(temporary, threads), pictures)
+        if graph == "poses":
+            temporary.write_bytes(join(flatbuffer, _convert_decoder(source, size, people)))
+            append_metadata(temporary, metadata)
+            poses = compare_poses(source, TFLiteRunner(temporary, threads), pictures)
+            if precision == "float32":
+                poses.check(out_path)
+            comparison["poses"] = poses.to_dict()
+        return {
             "path": str(out_path),
             "precision": precision,
+            "graph": graph,
             "bytes": temporary.stat().st_size,
             "ops": tflite_ops(temporary),
             "float_ops": float_ops(temporary),
-            **_compare(KerasRunner(model, metadata=metadata), TFLiteRunner(temporary, threads), pictures),
+            **comparison,
         }
-    return report
 
 
 def _choose_size(model: keras.Model, wanted: int | tuple[int, int] | None, metadata: dict) -> tuple[int, int]:
@@ -153,6 +180,26 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
         return converter.convert()
 
 
+def _convert_decoder(source: KerasRunner, size: tuple[int, int], people: int) -> bytes:
+    """The decoder alone: picture and maps in, people out, float32."""
+    import tensorflow as tf
+
+    function = decoder_function(source, people)
+    count = len(source.keypoints)
+    specs = [
+        tf.TensorSpec((1, *size, 3), tf.uint8, "image"),
+        *(
+            tf.TensorSpec((1, size[0] // STRIDES[name], size[1] // STRIDES[name], count), tf.float32, name)
+            for name in ("heatmaps_2", "tags")
+        ),
+    ]
+    function = tf.function(function, input_signature=specs)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": function})
+        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"]).convert()
+
+
 @contextlib.contextmanager
 def _resize_operators(model: keras.Model) -> Iterator[None]:
     """Makes upsampling layers one RESIZE_NEAREST_NEIGHBOR each, which every delegate knows, while the block runs.
@@ -211,10 +258,6 @@ def _compare(model: KerasRunner, exported: TFLiteRunner, pictures: Sequence[np.n
     scale, zero_point = exported.input_quantization
     if (scale, zero_point) not in ((0.0, 0), (1.0, 0)):
         raise EhrnetError(f"{exported.name}: the converter scaled the input by {scale}; calibrate with other pictures")
-    if not pictures:
-        pictures = np.random.default_rng(0).integers(
-            0, 256, (_RANDOM_PICTURES, *exported.input_size, 3), dtype=np.uint8
-        )
     worst = dict.fromkeys(OUTPUTS, 0.0)
     total = dict.fromkeys(OUTPUTS, 0.0)
     hot = []

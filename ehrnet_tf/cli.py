@@ -94,24 +94,53 @@ def resumed_config(args: argparse.Namespace) -> str | Path | None:
 
 def evaluate(args: argparse.Namespace) -> None:
     from ehrnet_tf.evaluation import evaluate as run
+    from ehrnet_tf.evaluation.table import figure_table
     from ehrnet_tf.files import write_json
+    from ehrnet_tf.runtime.protocol import Protocol
     from ehrnet_tf.runtime.runners import open_runner
 
     runner = open_runner(args.model, threads=args.threads)
-    figures = run(runner, args.data, args.split, limit=args.limit, results_path=args.results)
+    decoder = "live" if args.fast or runner.graph == "poses" else "exact"
+    figures = run(
+        runner,
+        args.data,
+        args.split,
+        limit=args.limit,
+        batch_size=args.batch_size,
+        results_path=args.results,
+        protocol=Protocol(decoder, args.flip, numbers(args.scales, "--scales"), args.sizes),
+        filters=chosen_filters(args),
+        details=args.details,
+        worst=(count(args.worst[0], "--worst"), args.worst[1]) if args.worst else None,
+    )
     print(figure_table(figures))
+    if args.worst:
+        overview = Path(args.worst[1]) / "overview.jpg"
+        print(f"worst misses: {overview if overview.is_file() else 'none'}")
     if args.json:
         write_json(args.json, figures)
 
 
-def figure_table(figures: dict) -> str:
-    """What `evaluate` measured, as lines of text."""
-    lines = [f"{figures['model']} ({figures['precision']}), {figures['images']} pictures, {figures['protocol']}"]
-    keys = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
-    lines.append("  ".join(f"{key} {figures[key]:.3f}" for key in keys))
-    stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in figures["ms"].items())
-    lines.append(f"ms a picture: {stages}")
-    return "\n".join(lines)
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Numbers between commas."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: give numbers between commas, e.g. 0.5,1,2") from error
+
+
+def count(text: str, option: str) -> int:
+    """A whole number that counts something."""
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"{option} {text}: give a whole number of at least 1")
+    return int(text)
+
+
+def chosen_filters(args: argparse.Namespace):
+    """What the options leave out of the poses."""
+    from ehrnet_tf.filters import Filters
+
+    return Filters(args.limb_length, args.min_joints, args.duplicate_oks)
 
 
 def export(args: argparse.Namespace) -> None:
@@ -119,6 +148,7 @@ def export(args: argparse.Namespace) -> None:
     from ehrnet_tf.converters.tflite import export_tflite
     from ehrnet_tf.files import write_json
     from ehrnet_tf.runtime.estimator import PoseEstimator
+    from ehrnet_tf.runtime.runners import open_runner
 
     if Path(args.model).suffix != ".keras":
         raise UsageError(f"{args.model}: only .keras models are converted")
@@ -128,10 +158,24 @@ def export(args: argparse.Namespace) -> None:
         from ehrnet_tf.converters.to_pytorch import export_pytorch
         from ehrnet_tf.models.weights import open_keras
 
-        count = export_pytorch(open_keras(args.model), args.out)
-        print(f"{args.out}: {count} entries, read back equal")
+        entries = export_pytorch(open_keras(args.model), args.out)
+        print(f"{args.out}: {entries} entries, read back equal")
         if args.json:
-            write_json(args.json, {"path": args.out, "entries": count})
+            write_json(args.json, {"path": args.out, "entries": entries})
+        return
+    if args.format in ("saved_model", "onnx"):
+        if args.precision != "float32" or args.calibration:
+            raise UsageError(f"--format {args.format} computes in float32: leave out --precision and --calibration")
+        if args.format == "onnx":
+            from ehrnet_tf.converters.onnx import export_onnx as convert
+        else:
+            from ehrnet_tf.converters.saved_model import export_saved_model as convert
+
+        source = open_runner(args.model)
+        report = convert(source.model, args.out, args.graph, args.people, {**source.metadata, "source": args.model})
+        print(f"{args.out}: {args.graph}, {report['bytes'] / 2**20:.2f} MB, compared with the model")
+        if args.json:
+            write_json(args.json, report)
         return
     if args.precision == "int8" and not args.calibration:
         raise UsageError("--precision int8 needs --calibration DIR, a folder of pictures like those to come")
@@ -141,11 +185,18 @@ def export(args: argparse.Namespace) -> None:
         pictures = calibration_pictures(args.calibration, source.input_size, args.calibration_size, args.seed)
         metadata["calibration"] = {"folder": args.calibration, "seed": args.seed}
     metadata["source"] = args.model
-    report = export_tflite(source.runner.model, args.out, args.precision, pictures, metadata=metadata)
+    report = export_tflite(
+        source.runner.model, args.out, args.precision, pictures, metadata=metadata, graph=args.graph, people=args.people
+    )
     print(f"{args.out}: {args.precision}, {report['bytes'] / 2**20:.2f} MB, {sum(report['ops'].values())} operators")
     print(f"difference from {args.model} on {report['pictures']} pictures:")
     for name, difference in report["differences"].items():
         print(f"  {name:11} worst {difference['max']:.4f}, mean {difference['mean']:.5f}")
+    if poses := report.get("poses"):
+        print(
+            f"  poses       {poses['people']} people, {poses['lost']} of them lost; keypoints away: median "
+            f"{poses['median']:.2f}, worst {poses['worst']:.2f} pixels"
+        )
     if args.json:
         write_json(args.json, report)
 
@@ -164,11 +215,16 @@ def predict(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from ehrnet_tf.files import atomic_path, write_json
-    from ehrnet_tf.images import read_image
+    from ehrnet_tf.images import find_pictures, output_paths, read_image
     from ehrnet_tf.runtime.estimator import PoseEstimator
 
     paths = find_pictures(args.inputs)
-    estimator = PoseEstimator(args.model, threads=args.threads, min_score=args.min_score)
+    from ehrnet_tf.runtime.protocol import Protocol
+
+    protocol = Protocol("exact" if args.exact else "live")
+    estimator = PoseEstimator(
+        args.model, threads=args.threads, min_score=args.min_score, protocol=protocol, filters=chosen_filters(args)
+    )
     drawings = output_paths(paths, args.out) if args.out else [None] * len(paths)
     found, failed = [], 0
     for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings, strict=True):
@@ -193,37 +249,6 @@ def predict(args: argparse.Namespace) -> None:
     print(f"{people} people in {len(found)} pictures{where}")
     if failed:
         raise EhrnetError(f"{failed} of {len(paths)} inputs could not be read")
-
-
-def find_pictures(inputs: list[str]) -> list[Path]:
-    """The files named by ``inputs``; a folder stands for the pictures in it, in name order."""
-    from ehrnet_tf.images import SUFFIXES
-
-    paths: list[Path] = []
-    for entry in map(Path, inputs):
-        if entry.is_dir():
-            inside = sorted(p for p in entry.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise UsageError(f"{entry}: no pictures in this folder ({', '.join(sorted(SUFFIXES))})")
-            paths += inside
-        elif entry.is_file():
-            paths.append(entry)
-        else:
-            raise UsageError(f"{entry}: no such file or folder")
-    return paths
-
-
-def output_paths(paths: list[Path], folder: str) -> list[Path]:
-    """Where the drawing of each picture goes: its own name as JPEG or PNG, numbered where two have the same."""
-    outputs: dict[Path, None] = {}  # an ordered set
-    for path in paths:
-        suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
-        output, number = Path(folder) / f"{path.stem}{suffix}", 1
-        while output in outputs:
-            number += 1
-            output = Path(folder) / f"{path.stem}-{number}{suffix}"
-        outputs[output] = None
-    return list(outputs)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -259,6 +284,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--upright", action="store_true", help="only people who stand or walk and face the viewer")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (%(default)s)")
 
+    def filter_options(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--min-joints", type=int, default=0, metavar="N", help="leave out people with fewer joints")
+        text = "of two people more alike than this (0..1), leave out the one with the lower score"
+        sub.add_argument("--duplicate-oks", type=float, metavar="OKS", help=text)
+        text = "leave out the end of limbs longer than X times the person's median"
+        sub.add_argument("--limb-length", type=float, metavar="X", help=text)
+
     def training_command(function, name: str, text: str, data: str, figure: str, example: str) -> None:
         sub = command(function, name, text)
         sub.add_argument("--config", metavar="C", help="YAML file, or a name in configs/ (default: all defaults)")
@@ -274,17 +306,32 @@ def build_parser() -> argparse.ArgumentParser:
     training_command(pretrain, "pretrain", text, folders, "accuracy", "model.variant=B-2")
 
     sub = command(evaluate, "eval", "Measure COCO AP of a model file.")
-    sub.add_argument("model", help=".keras or .tflite")
+    sub.add_argument("model", help=".keras, .tflite, .onnx or SavedModel folder")
     sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
     sub.add_argument("--split", default="val2017", help="%(default)s")
     sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    sub.add_argument("--fast", action="store_true", help="the live decoder instead of the exact one")
+    sub.add_argument("--flip", action="store_true", help="flip test: the mirrored picture as well")
+    sub.add_argument("--scales", default="1", metavar="S,S", help="test scales, e.g. 0.5,1,2 (%(default)s)")
+    text = "fit the picture into the model's input, or the published procedure's sizes (%(default)s)"
+    sub.add_argument("--sizes", choices=["letterbox", "reference"], default="letterbox", help=text)
     sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
-    sub.add_argument("--results", metavar="FILE", help="write the poses as COCO results")
+    sub.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once (%(default)s)")
+    filter_options(sub)
+    text = "write the poses as COCO results; the same command goes on with an evaluation that was stopped"
+    sub.add_argument("--results", metavar="FILE", help=text)
+    sub.add_argument("--details", action="store_true", help="figures by keypoint and by size as well")
+    sub.add_argument("--worst", nargs=2, metavar=("N", "DIR"), help="draw the N worst misses into DIR")
     sub.add_argument("--json", metavar="FILE", help="write the figures there")
 
     sub = command(export, "export", "Convert a model and compare the result with it.")
     sub.add_argument("model", help=".keras file")
-    sub.add_argument("--format", choices=["tflite", "pytorch"], default="tflite", help="%(default)s")
+    sub.add_argument(
+        "--format", choices=["tflite", "onnx", "saved_model", "pytorch"], default="tflite", help="%(default)s"
+    )
+    text = "what the file gives: the network's maps, or the people, with the decoder inside (%(default)s)"
+    sub.add_argument("--graph", choices=["maps", "poses"], default="maps", help=text)
+    sub.add_argument("--people", type=int, default=30, metavar="P", help="the most people, --graph poses (%(default)s)")
     sub.add_argument("--precision", choices=["float32", "float16", "int8"], default="float32", help="%(default)s")
     sub.add_argument("--calibration", metavar="DIR", help="folder of pictures, or of COCO data; needed for int8")
     sub.add_argument("--calibration-size", type=int, default=128, metavar="N", help="pictures drawn (%(default)s)")
@@ -301,11 +348,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--tags-on-both-stages", action="store_true", help="keep the tags of a 34-channel second head")
 
     sub = command(predict, "predict", "Find people in pictures.")
-    sub.add_argument("model", help=".keras or .tflite")
+    sub.add_argument("model", help=".keras, .tflite, .onnx or SavedModel folder")
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     sub.add_argument("--out", metavar="DIR", help="write drawings there")
     sub.add_argument("--json", metavar="F", help="write the poses there")
     sub.add_argument("--min-score", type=float, default=0.2, help="leave out people scored lower (%(default)s)")
+    sub.add_argument("--exact", action="store_true", help="the exact decoder instead of the live one")
+    filter_options(sub)
     sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
 
     sub = command(demo, "demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")
@@ -332,7 +381,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; errors meant for the user end in one line on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for talkative in ("absl", "tensorflow", "tf2onnx"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
     needs_tensorflow = (models, train, pretrain, export, import_pytorch, demo)
     if args.function in needs_tensorflow or str(getattr(args, "model", "")).endswith(".keras"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ehrnet_tf.errors import DataError
+from ehrnet_tf.errors import DataError, UsageError
 
 SUFFIXES = {
     ".jpg",
@@ -79,6 +79,35 @@ def decode_image(data: bytes, source: str = "picture") -> np.ndarray:
     if picture.ndim == 3 and picture.shape[2] >= 3:
         picture = picture[:, :, [2, 1, 0, 3][: picture.shape[2]]]
     return to_rgb_uint8(picture, source)
+
+
+def find_pictures(inputs: list[str]) -> list[Path]:
+    """The files named by ``inputs``; a folder stands for the pictures in it, in name order."""
+    paths: list[Path] = []
+    for entry in map(Path, inputs):
+        if entry.is_dir():
+            inside = sorted(p for p in entry.iterdir() if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UsageError(f"{entry}: no pictures in this folder ({', '.join(sorted(SUFFIXES))})")
+            paths += inside
+        elif entry.is_file():
+            paths.append(entry)
+        else:
+            raise UsageError(f"{entry}: no such file or folder")
+    return paths
+
+
+def output_paths(paths: list[Path], folder: str) -> list[Path]:
+    """Where the drawing of each picture goes: its own name as JPEG or PNG, numbered where two have the same."""
+    outputs: dict[Path, None] = {}  # an ordered set
+    for path in paths:
+        suffix = path.suffix.lower() if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        output, number = Path(folder) / f"{path.stem}{suffix}", 1
+        while output in outputs:
+            number += 1
+            output = Path(folder) / f"{path.stem}-{number}{suffix}"
+        outputs[output] = None
+    return list(outputs)
 
 
 def to_rgb_uint8(array: np.ndarray, source: str = "picture") -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,12 @@ class Poses:
 
     def above(self, min_score: float) -> Poses:
         """The people whose score is at least ``min_score``, in the same order."""
-        keep = self.scores >= min_score
-        return dataclasses.replace(self, keypoints=self.keypoints[keep], scores=self.scores[keep])
+        return self.select(np.flatnonzero(self.scores >= min_score))
+
+    def select(self, people: Sequence[int] | np.ndarray) -> Poses:
+        """The people with these indices, in the order given."""
+        chosen = np.asarray(people, np.intp)
+        return dataclasses.replace(self, keypoints=self.keypoints[chosen], scores=self.scores[chosen])
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """The people in COCO's results format.

@@ -31,6 +31,19 @@ def run(data, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def tiny(build_tiny, tmp_path_factory):
+    """The file of a network of a few layers, for 64x64 pictures; it sees people in noise."""
+    from ehrnet_tf.runtime import save_keras
+
+    path, model = tmp_path_factory.mktemp("models") / "tiny.keras", build_tiny()
+    for name in ("head_heatmaps_4", "head_heatmaps_2", "head_tags"):
+        layer = model.get_layer(name)
+        layer.set_weights([80 * w for w in layer.get_weights()])
+    save_keras(model, path)
+    return str(path)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -135,6 +148,132 @@ def test_export_to_pytorch_and_back(run, tmp_path, capsys):
     assert cli.main(["import-pytorch", str(weights), "--model", "H-4", "--out", str(again)]) == 0
     assert cli.main(["import-pytorch", str(weights), "--model", "H-2", "--out", str(again)]) == 1
     assert "w.npz: does not fit H-2: it holds H-4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol"),
+    [
+        ([], "letterbox to 64x64, no flip, single scale, exact decoder"),
+        (["--fast"], "letterbox to 64x64, no flip, single scale, live decoder"),
+        (["--fast", "--sizes", "reference"], "short side 64, multiples of 64, no flip, single scale, live decoder"),
+        (["--flip", "--scales", "0.5,1"], "letterbox to 32x32, 64x64, flip, scales 0.5, 1, exact decoder"),
+        (
+            ["--sizes", "reference", "--scales", "1,0.5", "--batch-size", "2"],
+            "reference sizes, short side 64, multiples of 64, no flip, scales 1, 0.5, exact decoder",
+        ),
+        (
+            ["--fast", "--limb-length", "4", "--min-joints", "2", "--duplicate-oks", "0.8"],
+            "live decoder, limbs up to 4 times the median, at least 2 joints, duplicates above OKS 0.8 left out",
+        ),
+    ],
+)
+def test_eval_says_what_it_did(options, protocol, tiny, data, tmp_path, capsys):
+    figures = tmp_path / "figures.json"
+    assert cli.main(["eval", tiny, "--data", str(data), "--json", str(figures), *options]) == 0
+    assert json.loads(figures.read_text())["protocol"].endswith(protocol)
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].endswith(protocol)
+    assert "AP_M" in out and "wall" in out and "right_wrist" not in out
+
+
+def test_eval_details_worst_misses_and_results(tiny, data, tmp_path, capsys):
+    files = {name: tmp_path / name for name in ("figures.json", "results.json", "worst")}
+    options = ["--details", "--worst", "2", str(files["worst"]), "--results", str(files["results.json"]), "--fast"]
+    assert cli.main(["eval", tiny, "--data", str(data), "--json", str(files["figures.json"]), *options]) == 0
+    figures = json.loads(files["figures.json"].read_text())
+    assert figures["keypoints"]["right_wrist"]["labelled"] > 0
+    assert list(figures["sizes"]) == ["32-64 px", "64-96 px", "96-192 px", "over 192 px"]
+    names = sorted(path.name for path in files["worst"].iterdir())
+    assert [name.split("_")[0] for name in names] == ["01", "02", "overview.jpg"]
+    assert {r["image_id"] for r in json.loads(files["results.json"].read_text())} == {1, 2}
+    assert not list(tmp_path.glob("*.part"))
+    out = capsys.readouterr().out
+    assert "right_wrist" in out and "over 192 px" in out
+    assert f"worst misses: {files['worst'] / 'overview.jpg'}" in out
+
+
+def test_eval_goes_on_after_it_was_stopped(tiny, data, tmp_path, capsys, monkeypatch):
+    from ehrnet_tf.runtime.runners import KerasRunner
+
+    run, results = KerasRunner._run, tmp_path / "results.json"
+    command = ["eval", tiny, "--data", str(data), "--fast", "--results", str(results)]
+    calls = []
+
+    def stop(self, images):
+        calls.append(len(images))
+        if len(calls) == 3:  # warming up, a picture, another
+            raise KeyboardInterrupt
+        return run(self, images)
+
+    monkeypatch.setattr(KerasRunner, "_run", stop)
+    assert cli.main(command) == 130
+    assert "ehrnet: stopped" in capsys.readouterr().err
+    assert not results.exists()
+    assert results.with_name("results.json.part").exists()
+    assert cli.main(command) == 0
+    assert "2 pictures" in capsys.readouterr().out
+    assert results.exists()
+    assert not results.with_name("results.json.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scales", "half"], "--scales half: give numbers between commas"),
+        (["--scales", "0.5,,1"], "--scales 0.5,,1: give numbers"),
+        (["--scales", ""], "--scales : give numbers"),
+        (["--scales", "0.5,2"], "1 must be among them"),
+        (["--scales", "1,-1"], "positive"),
+        (["--scales", "nan"], "positive"),
+        (["--fast", "--flip"], "the live decoder takes neither"),
+        (["--fast", "--scales", "0.5,1"], "the live decoder takes neither"),
+        (["--worst", "0", "{tmp}/worst"], "--worst 0: give a whole number of at least 1"),
+        (["--worst", "two", "{tmp}/worst"], "--worst two"),
+        (["--worst", "-1", "{tmp}/worst"], "--worst -1"),
+        (["--limit", "0"], "limit 0"),
+        (["--batch-size", "0"], "batch_size 0"),
+        (["--limb-length", "1"], "limb_length 1"),
+        (["--min-joints", "-1"], "min_joints -1"),
+        (["--duplicate-oks", "2"], "duplicate_oks 2"),
+    ],
+)
+def test_eval_options_that_cannot_be(options, message, tiny, data, tmp_path, capsys):
+    status = cli.main(["eval", tiny, "--data", str(data), *(option.format(tmp=tmp_path) for option in options)])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ehrnet: ")]
+    assert status == 2
+    assert len(lines) == 1 and message in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [["--sizes", "square"], ["--worst", "2"], ["--min-joints", "few"]])
+def test_eval_options_that_argparse_refuses(arguments, data):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["eval", "none.keras", "--data", str(data), *arguments])
+    assert stop.value.code == 2
+
+
+def test_predict_with_the_exact_decoder_and_filters(tiny, data, tmp_path, capsys):
+    def people(*options):
+        path = tmp_path / "poses.json"
+        arguments = [tiny, str(data / "val2017"), "--json", str(path), "--min-score", "0", *options]
+        assert cli.main(["predict", *arguments]) == 0
+        return [entry["people"] for entry in json.loads(path.read_text())]
+
+    live, exact = people(), people("--exact")
+    assert live != exact
+    assert sum(map(len, live)) > 2
+
+    def joints(person):
+        return sum(score > 0 for _, _, score in person["keypoints"].values())
+
+    most = max(joints(person) for each in live for person in each)
+    few = people("--min-joints", str(most))
+    assert [[p for p in each if joints(p) >= most] for each in live] == few
+    assert people("--min-joints", "18", "--exact") == [[], []]
+    alone = people("--duplicate-oks", "0", "--limb-length", "1.5")
+    assert sum(map(len, alone)) < sum(map(len, live))
+    assert cli.main(["predict", tiny, str(data / "val2017"), "--duplicate-oks", "7"]) == 2
+    assert "duplicate_oks 7" in capsys.readouterr().err
 
 
 def test_predict_goes_on_past_a_bad_picture(run, tmp_path, capsys):

@@ -20,6 +20,7 @@ from ehrnet_tf import keypoints
 from ehrnet_tf.errors import UsageError
 
 _NEVER = 1e10  # cost of a column that stands for "no person"
+_WORTH_SORTING = 3  # people for whom finding a map's hottest cells first is quicker than looking everywhere at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +85,26 @@ def decode(
     """
     settings = dataclasses.replace(settings or DecoderSettings(), **changes)
     heat, tag_planes = to_planes(heatmaps, tags)
-    if grouping is None:
-        grouping = keypoints.load("coco").grouping if len(heat) == 17 else range(len(heat))
-    elif sorted(grouping) != list(range(len(heat))):
-        raise UsageError(f"grouping {tuple(grouping)}: must hold each of 0 to {len(heat) - 1} once")
+    grouping = grouping_order(grouping, len(heat))
     people = group(find_candidates(heat, tag_planes, settings), settings, grouping)
     scores = people[:, :, 2].mean(axis=1)
     people = adjust(people, heat, 0.25 if settings.adjust else 0.0)
     if settings.refine:
         people = refine(people, heat, tag_planes)
     return people, scores
+
+
+def grouping_order(grouping: Sequence[int] | None, count: int) -> Sequence[int]:
+    """The order of K = ``count`` keypoints in grouping: the one given, else COCO's if K is 17, else 0 to K - 1.
+
+    Raises:
+      UsageError: not each of 0 to K - 1 once.
+    """
+    if grouping is None:
+        return keypoints.load("coco").grouping if count == 17 else range(count)
+    if sorted(grouping) != list(range(count)):
+        raise UsageError(f"grouping {tuple(grouping)}: must hold each of 0 to {count - 1} once")
+    return grouping
 
 
 def to_planes(heatmaps: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,21 +181,24 @@ class _Cell(NamedTuple):
         return self.heat < other.heat
 
 
+_CHUNK = 1024  # values that are compared with the heap's lowest at once
+
+
 def _heap_order(values: np.ndarray, count: int) -> np.ndarray:
     """Indices of the ``count`` highest values, equal ones in the order in which the reference happens to take them.
 
     The order of equal candidates decides which of them opens a person. The reference's is that of `torch.topk` on a
     CPU, `std::partial_sort`: a heap of the first values in which every higher value replaces the lowest. Python's heapq
-    moves equal elements alike. Only values above 0, or needed to fill the heap, have to be looked at.
+    moves equal elements alike.
     """
-    head = 2 * count
-    indices = np.concatenate((np.arange(head), head + np.flatnonzero(values[head:] > 0)))
-    cells = [_Cell(*pair) for pair in zip(values[indices].tolist(), indices.tolist(), strict=True)]
-    heap = cells[:count]
+    heap = [_Cell(*pair) for pair in zip(values[:count].tolist(), range(count), strict=True)]
     heapq.heapify(heap)
-    for cell in cells[count:]:
-        if heap[0] < cell:
-            heapq.heapreplace(heap, cell)
+    for first in range(count, len(values), _CHUNK):
+        chunk = values[first : first + _CHUNK]
+        higher = np.flatnonzero(chunk > heap[0].heat)
+        for cell in map(_Cell, chunk[higher].tolist(), (first + higher).tolist()):
+            if heap[0] < cell:
+                heapq.heapreplace(heap, cell)
     return np.array([heapq.heappop(heap).index for _ in range(count)][::-1])
 
 
@@ -199,33 +213,42 @@ def group(candidates: Sequence[np.ndarray], settings: DecoderSettings, grouping:
     Returns:
       (N, K, 3 + T) float32: x and y (cell indices), heat, tags; absent joints are 0; people in the order of opening.
     """
-    most = sum(len(c) for c in candidates)
-    people = np.zeros((most, len(candidates), candidates[0].shape[1]), np.float32)
-    tag_sums = np.zeros((most, candidates[0].shape[1] - 3))
-    joints = np.zeros((most, 1))
-    opened = 0
-    for keypoint in grouping:
-        new = candidates[keypoint]
-        if not len(new):
-            continue
-        owners = np.full(len(new), -1)
+    visited = np.concatenate([candidates[keypoint] for keypoint in grouping])
+    counts = [len(candidates[keypoint]) for keypoint in grouping]
+    heat = visited[:, 2:3].astype(float)
+    tags = np.ones((len(visited), visited.shape[1] - 2))  # and a 1, that sums of rows count them
+    tags[:, :-1] = visited[:, 3:]
+    owners = np.full(len(visited), -1)
+    sums = np.zeros_like(tags)  # a row a person
+    opened = end = 0
+    for count in counts:
+        new = slice(end, end := end + count)
         known = min(opened, settings.max_people)
-        if known:
-            means = tag_sums[:known] / joints[:known]
-            distance = np.sqrt(np.square(new[:, None, 3:] - means).sum(axis=2))
-            cost = np.full((len(new), max(len(new), known)), _NEVER)
-            cost[:, :known] = np.rint(distance) * 100 - new[:, 2:3]
+        if known and count:
+            distance = tag_distance(tags[new, :-1], sums[:known, :-1] / sums[:known, -1:])
+            cost = np.rint(distance) * 100 - heat[new]
+            if count > known:
+                cost = np.pad(cost, ((0, 0), (0, count - known)), constant_values=_NEVER)
             rows, columns = linear_sum_assignment(cost)
-            rows, columns = rows[columns < known], columns[columns < known]
+            if count > known:
+                rows, columns = rows[columns < known], columns[columns < known]
             near = distance[rows, columns] < settings.tag_threshold
-            owners[rows[near]] = columns[near]
-        strangers = np.flatnonzero(owners < 0)
-        owners[strangers] = np.arange(opened, opened + len(strangers))
-        opened += len(strangers)
-        people[owners, keypoint] = new
-        tag_sums[owners] += new[:, 3:]
-        joints[owners] += 1
-    return people[:opened]
+            owners[new][rows[near]] = columns[near]
+        strangers = np.flatnonzero(owners[new] < 0)
+        if len(strangers):
+            owners[new][strangers] = np.arange(opened, opened + len(strangers))
+            opened += len(strangers)
+        sums[owners[new]] += tags[new]
+    people = np.zeros((opened, len(counts), visited.shape[1]), np.float32)
+    people[owners, np.repeat(grouping, counts)] = visited
+    return people
+
+
+def tag_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n, m): the L2 distances of n tags (n, T) to m tags (m, T)."""
+    if first.shape[1] == 1:
+        return np.abs(first - second[:, 0])
+    return np.sqrt(np.square(first[:, None] - second).sum(axis=2))
 
 
 def adjust(people: np.ndarray, heat: np.ndarray, step: float = 0.25) -> np.ndarray:
@@ -264,8 +287,11 @@ def refine(people: np.ndarray, heat: np.ndarray, tags: np.ndarray) -> np.ndarray
     detected = people[:, :, 2:3] > 0
     means = (people[:, :, 3:] * detected).sum(axis=1) / detected.sum(axis=1, dtype=np.float32)
     person, joint = np.nonzero(~detected[:, :, 0])
-    cells = [_best_cell(heat[k], tags[k], means[p]) for p, k in zip(person, joint, strict=True)]
-    y, x = np.unravel_index(np.array(cells, np.intp), heat.shape[1:])
+    cells = np.empty(len(person), np.intp)
+    for k in np.unique(joint):
+        lacking = np.flatnonzero(joint == k)
+        cells[lacking] = _best_cells(heat[k].ravel(), tags[k].reshape(tags.shape[1], -1), means[person[lacking]])
+    y, x = np.unravel_index(cells, heat.shape[1:])
     score = heat[joint, y, x]
     values = np.column_stack((_positions(heat, joint, x, y, 0.25), score))
     positive = score > 0
@@ -273,15 +299,39 @@ def refine(people: np.ndarray, heat: np.ndarray, tags: np.ndarray) -> np.ndarray
     return refined
 
 
-def _best_cell(heat: np.ndarray, tags: np.ndarray, mean: np.ndarray) -> int:
-    """Flat index of the cell of one (H, W) plane that maximises heat - round(tag distance)."""
-    offset = tags - mean[:, None, None]
-    offset *= offset
-    value = np.add.reduce(offset, axis=0)
-    np.sqrt(value, out=value)
-    np.rint(value, out=value)
-    np.subtract(heat, value, out=value)
-    return int(value.argmax())
+def _best_cells(heat: np.ndarray, tags: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """The cells of one keypoint's maps that maximise heat - round(tag distance), for P people at once.
+
+    First only the hottest sixteenth of the cells is looked at. Whoever finds a value there that is not below the heat
+    of all other cells is served, since no distance is negative; the others look everywhere.
+
+    Args:
+      heat: (H·W,) float32.
+      tags: (T, H·W) float32.
+      means: (P, T) float32.
+
+    Returns:
+      (P,) flat indices, the first of equals.
+    """
+    best = np.empty(len(means), np.intp)
+    waiting = range(len(means))
+    if len(means) >= _WORTH_SORTING:
+        sample = heat[:: max(1, len(heat) // 1024)]
+        level = np.partition(sample, -1 - len(sample) // 16)[-1 - len(sample) // 16]
+        cells = np.flatnonzero(heat >= level)
+        value = heat[cells] - np.rint(tag_distance(means, tags[:, cells].T))
+        hottest = value.argmax(axis=1)
+        best[:] = cells[hottest]
+        waiting = np.flatnonzero(value[np.arange(len(means)), hottest] < level)
+    for person in waiting:
+        value = tags - means[person][:, None]
+        value *= value
+        value = np.add.reduce(value, axis=0)
+        np.sqrt(value, out=value)
+        np.rint(value, out=value)
+        np.subtract(heat, value, out=value)
+        best[person] = value.argmax()
+    return best
 
 
 def _positions(heat: np.ndarray, joint: np.ndarray, x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:

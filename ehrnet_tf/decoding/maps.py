@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -75,3 +78,45 @@ def project(
         resize(heatmaps, (height, width)),
         resize(resize(channels, middle), (height, width)).reshape(height, width, *tags.shape[2:]),
     )
+
+
+class View(NamedTuple):
+    """The maps of one picture at one scale.
+
+    Attributes:
+      maps: "heatmaps_4" and "tags" (h4, w4, K), "heatmaps_2" (h2, w2, K), float32.
+      mirrored: the same of the mirrored picture, as the network gave them; None: no flip test.
+    """
+
+    maps: Mapping[str, np.ndarray]
+    mirrored: Mapping[str, np.ndarray] | None = None
+
+
+def merge(
+    views: Sequence[View], one: int, size: tuple[int, int], flip_order: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Joins what the network saw of one picture: stages, mirrored maps and scales.
+
+    Source: the test procedure of HigherHRNet (MIT), `get_multi_stage_outputs` and `aggregate_results`.
+
+    Args:
+      views: one a scale.
+      one: the index of scale 1, whose tags are taken.
+      size: (H, W) of the result in cells: the network input's at scale 1.
+      flip_order: K indices: channel k of a mirrored picture is channel ``flip_order[k]`` of the original.
+
+    Returns:
+      heat-maps (H, W, K) float32, averaged over mirroring and scales, and tags (H, W, K, T) float32, with T = 2 where
+      there is a mirrored picture.
+    """
+    total, tags = None, []
+    for index, view in enumerate(views):
+        joined = [project(**view.maps, size=size)]
+        if view.mirrored is not None:
+            back = {name: np.asarray(maps)[:, ::-1][:, :, list(flip_order)] for name, maps in view.mirrored.items()}
+            joined.append(project(**back, size=size))
+        heat = joined[0][0] if len(joined) == 1 else (joined[0][0] + joined[1][0]) / np.float32(2)
+        total = heat if total is None else total + heat
+        if index == one:
+            tags = [tag for _, tag in joined]
+    return total / np.float32(len(views)), np.stack(tags, axis=-1)

@@ -7,9 +7,12 @@ from typing import Any
 
 _HOMES = {
     "average_precision": "ehrnet_tf.evaluation.coco_ap",
+    "breakdown": "ehrnet_tf.evaluation.breakdown",
+    "draw_worst": "ehrnet_tf.evaluation.worst",
     "evaluate": "ehrnet_tf.evaluation.scoring",
+    "match_people": "ehrnet_tf.evaluation.breakdown",
 }
-__all__ = ["average_precision", "evaluate"]
+__all__ = ["average_precision", "breakdown", "draw_worst", "evaluate", "match_people"]
 
 
 def __getattr__(name: str) -> Any:

@@ -40,6 +40,21 @@ def average_precision(
       DataError: the ground truth is missing, is not COCO keypoints, or does not list a result's picture.
       MissingExtraError: pycocotools is not installed.
     """
+    scoring = coco_scoring(ground_truth, results, keypoints, image_ids)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        scoring.evaluate()
+        scoring.accumulate()
+        scoring.summarize()
+    return {name: float(value) for name, value in zip(FIGURES, scoring.stats, strict=True)}
+
+
+def coco_scoring(
+    ground_truth: str | os.PathLike | Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    keypoints: KeypointSet,
+    image_ids: Iterable[Any] | None = None,
+) -> Any:
+    """A pycocotools `COCOeval` ready for `evaluate`; arguments and errors as for `average_precision`."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -60,13 +75,10 @@ def average_precision(
             _index(COCO(), truth["images"], _detections(results, category)),
             "keypoints",
         )
-        scoring.params.kpt_oks_sigmas = np.array(keypoints.sigmas)
-        scoring.params.imgIds = ids
-        scoring.params.catIds = [category]
-        scoring.evaluate()
-        scoring.accumulate()
-        scoring.summarize()
-    return {name: float(value) for name, value in zip(FIGURES, scoring.stats, strict=True)}
+    scoring.params.kpt_oks_sigmas = np.array(keypoints.sigmas)
+    scoring.params.imgIds = ids
+    scoring.params.catIds = [category]
+    return scoring
 
 
 def _read(ground_truth: str | os.PathLike | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,25 +18,26 @@ from tqdm import tqdm
 from ehrnet_tf.data.coco import Record, Records, read_records
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import DataError, UsageError
+from ehrnet_tf.evaluation.breakdown import breakdown, match_people
 from ehrnet_tf.evaluation.coco_ap import average_precision
+from ehrnet_tf.evaluation.progress import Progress, checksum
+from ehrnet_tf.evaluation.worst import draw_worst
 from ehrnet_tf.files import write_json
+from ehrnet_tf.filters import Filters
 from ehrnet_tf.images import read_image
 from ehrnet_tf.keypoints import KeypointSet
-from ehrnet_tf.runtime.estimator import PoseEstimator
-from ehrnet_tf.runtime.letterbox import Letterbox
-from ehrnet_tf.runtime.runners import describe_size
+from ehrnet_tf.runtime.estimator import PoseEstimator, Prepared
+from ehrnet_tf.runtime.protocol import Protocol
 
 _LOG = logging.getLogger("ehrnet_tf.evaluation")
 _READERS = 2  # threads
+_WAITING = 4  # batches that may wait for the decoder
 STAGES = ("read", "resize", "network", "decode")
 
 
 class _Picture(NamedTuple):
-    """A picture ready for the network."""
-
     image_id: Any
-    pixels: np.ndarray  # (H, W, 3) uint8
-    box: Letterbox
+    prepared: Prepared
 
 
 def evaluate(
@@ -51,11 +53,19 @@ def evaluate(
     input_size: int | tuple[int, int] | None = None,
     threads: int | None = None,
     records: Records | None = None,
+    protocol: Protocol | None = None,
+    filters: Filters | None = None,
+    details: bool = False,
+    worst: tuple[int, str | os.PathLike] | None = None,
 ) -> dict[str, Any]:
     """COCO keypoint figures of a model on all pictures of a split, with or without people.
 
     Pictures that cannot be read are skipped: counted in the result, named in the log "ehrnet_tf.evaluation", and left
-    out of the score. The next pictures are read while the network runs.
+    out of the score. Reading, network and decoding overlap, each in threads of its own.
+
+    With ``results_path`` and a model file, what is done so far lies beside it in a file ending in ``.part``. An
+    evaluation that was stopped goes on from there if it is called again with the same model, data, protocol and
+    settings.
 
     Args:
       model_or_runner: a Keras model, a model file's path or a `Runner`. Who evaluates one model repeatedly keeps one
@@ -69,55 +79,156 @@ def evaluate(
       results_path: where to write the COCO results as JSON; None: nowhere.
       keypoints, input_size, threads: see `PoseEstimator`.
       records: what `read_records` gave for the same split and limit, so that the files are not read twice.
+      protocol: decoder and test-time options; None: the exact decoder, or that inside the file.
+      filters: what is left out of the poses; None: nothing.
+      details: whether to break the figures down by keypoint and size (see `breakdown`).
+      worst: how many of the worst misses to draw, and into which folder (see `draw_worst`); None: none.
 
     Returns:
       AP, AP50, AP75, AP_M, AP_L, AR, AR50, AR75, AR_M, AR_L (see `average_precision`); "images" scored and "skipped";
-      "ms", mean milliseconds a picture of each stage: "read" and "resize" (in their own threads), "network", "decode";
-      "protocol", "model", "precision", "threads".
+      "ms", mean milliseconds a picture of each stage: "read" and "resize" (in their own threads), "network", "decode"
+      (in its own thread), and "wall", what a picture took in all; "protocol", "model", "precision", "threads"; with
+      ``details`` also "keypoints" and "sizes".
 
     Raises:
       DataError: the folder, the json or every picture is missing or unusable.
       UsageError: ``batch_size`` or ``limit`` below 1, or as `PoseEstimator`.
       ModelFileError: the file cannot be run.
     """
-    for name, value in (("batch_size", batch_size), ("limit", limit)):
+    for name, value in (("batch_size", batch_size), ("limit", limit), ("worst", worst[0] if worst else None)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: must be at least 1")
-    estimator = PoseEstimator(model_or_runner, threads, settings, keypoints, input_size)
+    estimator = _open(model_or_runner, protocol, threads, settings, keypoints, input_size, filters)
     if records is None:
         records = read_records(root, split, estimator.keypoints, limit=limit)
-    estimator.run(np.zeros((batch_size, *estimator.input_size, 3), np.uint8))  # tracing and first allocations
+    blank = estimator.prepare(np.zeros((*estimator.input_size, 3), np.uint8))
+    estimator.run([blank] * batch_size)  # tracing and first allocations
 
+    partial = _open_partial(results_path, estimator, records, split)
     seconds = dict.fromkeys(STAGES, 0.0)
     skipped = {name: reason for name, reason in records.skipped.items() if not name.startswith("annotation ")}
-    results: list[dict[str, Any]] = []
-    image_ids: list[Any] = []
-    with tqdm(total=len(records), desc=f"evaluate {split}", unit="picture", disable=not progress) as bar:
-        batch: list[_Picture] = []
-        for number, picture in enumerate(_read_ahead(records, estimator, batch_size, seconds, skipped), start=1):
-            if picture is not None:
-                batch.append(picture)
-            if batch and (len(batch) == batch_size or number == len(records)):
-                results += _estimate(estimator, batch, seconds)
-                image_ids += [p.image_id for p in batch]
-                batch = []
-            bar.update()
-    if not image_ids:
+    done = partial.done if partial else {}
+    found: dict[Any, list[dict[str, Any]]] = {r.image_id: done[r.image_id] for r in records if r.image_id in done}
+    waiting = [record for record in records if record.image_id not in found]
+    if found:
+        _LOG.info("%s: going on after %d of %d pictures", partial.path, len(found), len(records))
+    begin = time.perf_counter()
+    try:
+        with tqdm(
+            total=len(records), initial=len(found), desc=f"evaluate {split}", unit="picture", disable=not progress
+        ) as bar:
+            for image_id, results in _estimate(waiting, estimator, batch_size, seconds, skipped, bar.update):
+                found[image_id] = results
+                if partial:
+                    partial.add(image_id, results)
+    except KeyboardInterrupt:
+        remedy = "the same command goes on from there" if partial else "with a results file it could be gone on with"
+        _LOG.warning("stopped after %d of %d pictures; %s", len(found), len(records), remedy)
+        raise
+    finally:
+        if partial:
+            partial.close()
+    wall = time.perf_counter() - begin
+    if not found:
         raise DataError(f"{Path(root) / split}: no picture could be read ({next(iter(skipped.values()))})")
     for name, reason in skipped.items():
         _LOG.warning("skipped %s: %s", name, reason)
+    results = [result for record in records for result in found.get(record.image_id, ())]
     if results_path is not None:
         write_json(results_path, results, indent=None)
+    if partial:
+        partial.close(remove=True)
+
+    scored = (records.annotation_file, results, estimator.keypoints, list(found))
+    now = max(1, len([record for record in waiting if record.image_id in found]))
+    if worst:
+        draw_worst(match_people(*scored), results, records, estimator.keypoints, *worst)
     return {
-        **average_precision(records.annotation_file, results, estimator.keypoints, image_ids),
-        "images": len(image_ids),
+        **average_precision(*scored),
+        "images": len(found),
         "skipped": len(skipped),
-        "ms": {stage: round(1000 * seconds[stage] / len(image_ids), 3) for stage in STAGES},
-        "protocol": f"letterbox to {describe_size(estimator.input_size)}, no flip, single scale, exact decoder",
+        "ms": {stage: round(1000 * t / now, 3) for stage, t in {**seconds, "wall": wall}.items()},
+        "protocol": estimator.describe(),
         "model": estimator.runner.name,
         "precision": estimator.runner.precision,
         "threads": estimator.runner.threads,
+        **(breakdown(*scored) if details else {}),
     }
+
+
+def _open(model_or_runner: Any, protocol: Protocol | None, *arguments: Any) -> PoseEstimator:
+    """The estimator; without a protocol, the exact decoder where the file leaves the choice."""
+    threads, settings, keypoints, input_size, filters = arguments
+    from ehrnet_tf.runtime.runners import open_runner
+
+    runner = open_runner(model_or_runner, threads, keypoints)
+    if protocol is None:
+        protocol = Protocol() if runner.graph == "poses" else Protocol("exact")
+    return PoseEstimator(
+        runner, threads, settings, keypoints, input_size, min_score=0, protocol=protocol, filters=filters
+    )
+
+
+def _open_partial(
+    results_path: str | os.PathLike | None, estimator: PoseEstimator, records: Records, split: str
+) -> Progress | None:
+    """The file of what is done so far; None where nothing is written, or the model is no file."""
+    name = Path(estimator.runner.name)
+    model = checksum(name) if name.suffix or (name / "saved_model.pb").is_file() else None
+    if results_path is None or model is None:
+        return None
+    what = {
+        "model": model,
+        "annotations": checksum(records.annotation_file),
+        "split": split,
+        "keypoints": estimator.keypoints.to_dict(),
+        "protocol": estimator.describe(),
+        "settings": dataclasses.asdict(estimator.settings),
+    }
+    return Progress(f"{os.fspath(results_path)}.part", what)
+
+
+def _estimate(
+    records: Sequence[Record],
+    estimator: PoseEstimator,
+    batch_size: int,
+    seconds: dict[str, float],
+    skipped: dict[str, str],
+    advance: Callable[[], Any],
+) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """Image id and COCO results of every readable picture, in order; the network runs in the calling thread."""
+
+    def decode(batch: Sequence[_Picture], outputs: list) -> tuple[list[tuple[Any, list]], float]:
+        start = time.perf_counter()
+        results = [
+            (p.image_id, estimator.decode(output, p.prepared).to_coco(p.image_id))
+            for p, output in zip(batch, outputs, strict=True)
+        ]
+        return results, time.perf_counter() - start
+
+    def finish(future: Future) -> list[tuple[Any, list]]:
+        results, spent = future.result()
+        seconds["decode"] += spent
+        return results
+
+    decoding: deque[Future] = deque()
+    batch: list[_Picture] = []
+    with ThreadPoolExecutor(1) as pool:
+        pictures = _read_ahead(records, estimator, batch_size, seconds, skipped)
+        for number, picture in enumerate(pictures, start=1):
+            if picture is not None:
+                batch.append(picture)
+            if batch and (len(batch) == batch_size or number == len(records)):
+                start = time.perf_counter()
+                outputs = estimator.run([picture.prepared for picture in batch])
+                seconds["network"] += time.perf_counter() - start
+                decoding.append(pool.submit(decode, batch, outputs))
+                batch = []
+            while len(decoding) > _WAITING:
+                yield from finish(decoding.popleft())
+            advance()
+        for future in decoding:
+            yield from finish(future)
 
 
 def _read_ahead(
@@ -133,8 +244,8 @@ def _read_ahead(
         start = time.perf_counter()
         image = read_image(record.path)
         middle = time.perf_counter()
-        pixels, box = estimator.prepare(image)
-        return _Picture(record.image_id, pixels, box), middle - start, time.perf_counter() - middle
+        prepared = estimator.prepare(image)
+        return _Picture(record.image_id, prepared), middle - start, time.perf_counter() - middle
 
     with ThreadPoolExecutor(_READERS) as pool:
         coming = iter(records)
@@ -154,17 +265,3 @@ def _read_ahead(
             seconds["read"] += reading
             seconds["resize"] += resizing
             yield picture
-
-
-def _estimate(estimator: PoseEstimator, batch: Sequence[_Picture], seconds: dict[str, float]) -> list[dict[str, Any]]:
-    """The COCO results of a batch of pictures."""
-    start = time.perf_counter()
-    maps = estimator.run(np.stack([picture.pixels for picture in batch]))
-    middle = time.perf_counter()
-    results = []
-    for k, picture in enumerate(batch):
-        poses = estimator.decode({name: values[k] for name, values in maps.items()}, picture.box)
-        results += poses.to_coco(picture.image_id)
-    seconds["network"] += middle - start
-    seconds["decode"] += time.perf_counter() - middle
-    return results

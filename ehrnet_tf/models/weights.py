@@ -33,6 +33,17 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
         raise ModelFileError(f"{path}: does not fit {variant_of(model)} ({_line(error)})") from error
 
 
+def with_free_size(model: keras.Model) -> keras.Model:
+    """A copy of the network for inputs of any height and width (multiples of 32)."""
+    config = model.get_config()
+    for layer in config["layers"]:
+        if layer["class_name"] == "InputLayer":
+            layer["config"]["batch_shape"] = (None, None, None, 3)
+    free = keras.Model.from_config(config)
+    free.set_weights(model.get_weights())
+    return free
+
+
 def load_backbone(model: keras.Model, source: str | os.PathLike | keras.Model) -> None:
     """Puts the backbone's weights of another model into a model.
 

@@ -6,13 +6,16 @@ Importing this package imports neither TensorFlow nor Keras.
 from ehrnet_tf.runtime.estimator import PoseEstimator
 from ehrnet_tf.runtime.letterbox import Letterbox, letterbox
 from ehrnet_tf.runtime.metadata import append_metadata, model_metadata, read_metadata, save_keras
-from ehrnet_tf.runtime.runners import KerasRunner, Runner, TFLiteRunner, open_runner
+from ehrnet_tf.runtime.protocol import Protocol
+from ehrnet_tf.runtime.runners import KerasRunner, Runner, SavedModelRunner, TFLiteRunner, open_runner
 
 __all__ = [
     "KerasRunner",
     "Letterbox",
     "PoseEstimator",
+    "Protocol",
     "Runner",
+    "SavedModelRunner",
     "TFLiteRunner",
     "append_metadata",
     "letterbox",

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import os
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ehrnet_tf.decoding import DecoderSettings, decode, project
-from ehrnet_tf.errors import ModelFileError, UsageError
+from ehrnet_tf.decoding import DecoderSettings, View, decode, decode_live, merge
+from ehrnet_tf.errors import DataError, ModelFileError, UsageError
+from ehrnet_tf.filters import Filters
 from ehrnet_tf.images import to_rgb_uint8
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.poses import Poses
-from ehrnet_tf.runtime.letterbox import Letterbox, letterbox
+from ehrnet_tf.runtime.letterbox import Letterbox, letterbox, reference_size, reference_warp
+from ehrnet_tf.runtime.protocol import Protocol, letterbox_size
 from ehrnet_tf.runtime.runners import STRIDE, describe_size, open_runner
 
 MIN_SCORE = 0.2  # the decoder also reports people of one doubtful joint; nobody wants to see them
+_MOST_PIXELS = 64_000_000  # of a network input
+
+
+class Prepared(NamedTuple):
+    """A picture as the network takes it.
+
+    Attributes:
+      inputs: (H, W, 3) uint8, one for each of the protocol's scales.
+      box: where the picture lies in the input at scale 1.
+      size: (height, width) of the input at scale 1, pixels.
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    box: Letterbox
+    size: tuple[int, int]
 
 
 class PoseEstimator:
@@ -26,22 +45,27 @@ class PoseEstimator:
     Args:
       model_or_path: a Keras model, the path of a model file, or a `Runner`.
       threads: CPU threads where the runtime can be told.
-      settings: the decoder's; None: those in the model's metadata.
+      settings: the decoder's; None: those in the model's metadata. A file with the decoder inside has its own.
       keypoints: the keypoint set, for models that do not say theirs.
       input_size: pixels, one number for a square or (height, width), multiples of 32; only for models of free size;
         None: the nominal size in the model's metadata.
       min_score: people scored lower are left out by a call (a person's score is the mean over all K keypoints, absent
         ones counting 0); 0 keeps them all, as AP is computed.
+      protocol: the decoder and the test-time options; default: `Protocol()`, the live decoder.
+      filters: what else is left out; default: nothing.
 
     Attributes:
       runner: the `Runner`.
       keypoints: the `KeypointSet`.
       settings: the `DecoderSettings`.
-      input_size: (height, width) of the network's input, pixels.
+      protocol: the `Protocol`.
+      filters: the `Filters`.
+      input_size: (height, width) of the network's nominal input, pixels.
 
     Raises:
       ModelFileError: the file cannot be run.
-      UsageError: the model's keypoints or input size are not known, or a size does not fit.
+      UsageError: the model's keypoints or input size are not known, a size does not fit, or the protocol needs what the
+        model cannot give.
     """
 
     def __init__(
@@ -52,12 +76,23 @@ class PoseEstimator:
         keypoints: str | os.PathLike | KeypointSet | None = None,
         input_size: int | tuple[int, int] | None = None,
         min_score: float = MIN_SCORE,
+        protocol: Protocol | None = None,
+        filters: Filters | None = None,
     ):
         self.runner = open_runner(model_or_path, threads, keypoints)
+        self.protocol = protocol or Protocol()
+        self.filters = filters or Filters()
         self.keypoints = self.runner.keypoints
         self.input_size = self._choose_size(input_size)
-        self.settings = settings or self._own_settings()
+        self.settings = self._choose_settings(settings)
         self.min_score = min_score
+        if self.runner.graph == "poses" and self.protocol != Protocol():
+            raise UsageError(
+                f"{self.runner.name}: finds the people itself, with the live decoder and without flip, scales or "
+                "reference sizes; export it with --graph maps for those"
+            )
+        if self.protocol.sizes == "reference" or self.protocol.scales != (1.0,):
+            self.runner = self.runner.any_size()
 
     def __call__(self, image: np.ndarray) -> Poses:
         """Finds the people in one picture.
@@ -68,38 +103,113 @@ class PoseEstimator:
         Returns:
           The poses, in picture pixels.
         """
-        prepared, box = self.prepare(image)
-        maps = self.run(prepared[None])
-        return self.decode({name: values[0] for name, values in maps.items()}, box).above(self.min_score)
+        prepared = self.prepare(image)
+        return self.decode(self.run([prepared])[0], prepared).above(self.min_score)
 
-    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Letterbox]:
-        """The picture as the network takes it, (H, W, 3) uint8, and the geometry."""
-        return letterbox(to_rgb_uint8(image), self.input_size)
+    def describe(self) -> str:
+        """The protocol in one line: sizes, flip, scales, decoder, filters."""
+        decoder = ", decoder in the file" if self.runner.graph == "poses" else ""
+        filters = self.filters.describe()
+        return self.protocol.describe(self.input_size) + decoder + (f", {filters}" if filters else "")
 
-    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The network on (B, H, W, 3) uint8 prepared pictures; see `Runner`."""
-        return self.runner(images)
+    def prepare(self, image: np.ndarray) -> Prepared:
+        """The picture as the network takes it, at every scale.
 
-    def decode(self, maps: dict[str, np.ndarray], box: Letterbox) -> Poses:
-        """The people in one picture's maps, by the exact protocol: decoded at the input's full resolution.
+        Raises:
+          DataError: no picture, or one so long and thin that the reference's sizes would be too large.
+        """
+        image = to_rgb_uint8(image)
+        scales = self.protocol.scales
+        sizes = {scale: self._size_at(image.shape[:2], scale) for scale in {*scales, 1.0}}
+        fitted = {scale: self._fit(image, sizes[scale]) for scale in scales}
+        box = fitted[1.0][1] if 1.0 in fitted else self._fit(image, sizes[1.0])[1]
+        return Prepared(tuple(fitted[scale][0] for scale in scales), box, sizes[1.0])
 
-        The padding round the picture counts as empty: training masks it out of the loss, so that a network may show
-        anything there.
-
-        Args:
-          maps: float "heatmaps_4", "tags" (H/4, W/4, K), "heatmaps_2" (H/2, W/2, K).
-          box: the geometry that `prepare` returned.
+    def run(self, pictures: Sequence[Prepared]) -> list[list[View] | dict[str, np.ndarray]]:
+        """The network on prepared pictures, those of one size together.
 
         Returns:
-          The poses, in picture pixels. A joint that was not found has score 0 and, as in the reference, the place of
-          the input's corner.
+          For each picture what `decode` takes: a `View` for each scale; if the decoder is in the file, its output.
         """
-        heatmaps, tags = project(maps["heatmaps_4"], maps["heatmaps_2"], maps["tags"], self.input_size)
-        box.clear_padding(heatmaps)
-        people, scores = decode(heatmaps, tags, self.settings, self.keypoints.grouping)
+        inputs = [(k, image) for k, picture in enumerate(pictures) for image in picture.inputs]
+        if self.protocol.flip:
+            inputs += [(k, image[:, ::-1]) for k, image in inputs]
+        found: list[dict[str, np.ndarray]] = [{}] * len(inputs)
+        for size in dict.fromkeys(image.shape for _, image in inputs):
+            same = [i for i, (_, image) in enumerate(inputs) if image.shape == size]
+            outputs = self.runner(np.stack([inputs[i][1] for i in same]))
+            for row, i in enumerate(same):
+                found[i] = {name: values[row] for name, values in outputs.items()}
+        if self.runner.graph == "poses":
+            return found
+        views: list[list[View]] = [[] for _ in pictures]
+        half = len(inputs) // 2
+        for i, (k, _) in enumerate(inputs[:half] if self.protocol.flip else inputs):
+            views[k].append(View(found[i], found[half + i] if self.protocol.flip else None))
+        return views
+
+    def decode(self, output: list[View] | Mapping[str, np.ndarray], prepared: Prepared) -> Poses:
+        """The people in one picture's maps.
+
+        The letterbox's padding counts as empty: training masks it out of the loss, so that a network may show anything
+        there.
+
+        Args:
+          output: what `run` returned for the picture.
+          prepared: what `prepare` returned for it.
+
+        Returns:
+          The poses, in picture pixels. A joint that was not found has score 0; its place is 0, 0, or, by the exact
+          decoder, that of the input's corner, as in the reference.
+        """
+        box, (height, width) = prepared.box, prepared.size
+        if isinstance(output, Mapping):
+            people, scores = output["keypoints"], output["scores"]
+            if not (np.isfinite(people).all() and np.isfinite(scores).all()):
+                raise UsageError(f"{self.runner.name}: gives NaN or infinity (has the model diverged?)")
+            people, scores = people[scores > 0], scores[scores > 0]
+            scale = np.ones(2)
+        elif self.protocol.decoder == "live":
+            heatmaps, tags = output[0].maps["heatmaps_2"], output[0].maps["tags"]
+            scale = np.array([width / heatmaps.shape[1], height / heatmaps.shape[0]])
+            region = box.region(heatmaps.shape[:2], 2) if self.protocol.sizes == "letterbox" else None
+            people, scores = decode_live(heatmaps, tags, self.settings, self.keypoints.grouping, region)
+        else:
+            one = self.protocol.scales.index(1.0) if 1.0 in self.protocol.scales else 0
+            heatmaps, tags = merge(output, one, prepared.size, self.keypoints.flip_order)
+            if self.protocol.sizes == "letterbox":
+                box.clear_padding(heatmaps)
+            people, scores = decode(heatmaps, tags, self.settings, self.keypoints.grouping)
+            scale = np.ones(2)
         keypoints = people[:, :, :3].copy()
-        keypoints[:, :, :2] = box.to_image(keypoints[:, :, :2])
-        return Poses(keypoints, scores, self.keypoints, box.image_size)
+        keypoints[:, :, :2] = box.to_image(keypoints[:, :, :2] * scale)
+        if self.protocol.decoder == "live":
+            keypoints[keypoints[:, :, 2] <= 0] = 0
+        return self.filters(Poses(keypoints, scores, self.keypoints, box.image_size))
+
+    def _size_at(self, image_size: tuple[int, int], scale: float) -> tuple[int, int]:
+        """(height, width) of the network's input for a picture at a scale."""
+        if self.protocol.sizes == "letterbox":
+            size = letterbox_size(self.input_size, scale)
+            if math.prod(size) > _MOST_PIXELS:
+                raise UsageError(f"scale {scale:g}: an input of {describe_size(size)} is too large")
+            return size
+        smallest = min(self.protocol.scales)
+        size = reference_size(image_size, min(self.input_size), scale, smallest)
+        if math.prod(size) > _MOST_PIXELS:
+            raise DataError(
+                f"a picture of {describe_size(image_size)} would become an input of {describe_size(size)}; crop it, or "
+                "use the letterbox"
+            )
+        if scale in self.protocol.scales and any(side % STRIDE for side in size):
+            raise UsageError(
+                f"scale {scale:g}: the reference's size {describe_size(size)} is no multiple of {STRIDE}; "
+                "use scales like 0.5,1,1.5,2"
+            )
+        return size
+
+    def _fit(self, image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
+        return letterbox(image, size) if self.protocol.sizes == "letterbox" else reference_warp(image, size)
 
     def _choose_size(self, wanted: int | tuple[int, int] | None) -> tuple[int, int]:
         fixed = self.runner.input_size
@@ -119,7 +229,13 @@ class PoseEstimator:
             raise UsageError(f"input size {describe_size((height, width))}: both must be multiples of {STRIDE}")
         return height, width
 
-    def _own_settings(self) -> DecoderSettings:
+    def _choose_settings(self, wanted: DecoderSettings | None) -> DecoderSettings:
+        if wanted is not None and self.runner.graph == "poses":
+            raise UsageError(
+                f"{self.runner.name}: has its decoder inside, with settings of its own; leave out settings="
+            )
+        if wanted is not None:
+            return wanted
         values = self.runner.metadata.get("decoder", {})
         try:
             return DecoderSettings(**values)

@@ -37,11 +37,24 @@ class Letterbox:
         """(..., 2) input coordinates x, y → (..., 2) picture coordinates, which may lie outside the picture."""
         return (np.asarray(xy) - (self.dx, self.dy)) / self.scale
 
+    def region(self, size: tuple[int, int], stride: int = 1) -> tuple[int, int, int, int]:
+        """The cells of maps that are not wholly outside the picture.
+
+        Args:
+          size: (height, width) of the maps, cells.
+          stride: input pixels a cell.
+
+        Returns:
+          top, left, bottom, right; the last two exclusive.
+        """
+        height, width = self.image_size
+        right, bottom = self.to_input((width, height)) / stride - 1e-6  # less, lest rounding errors count
+        top, left = max(0, math.floor(self.dy / stride)), max(0, math.floor(self.dx / stride))
+        return top, left, min(size[0], math.ceil(bottom)), min(size[1], math.ceil(right))
+
     def clear_padding(self, maps: np.ndarray) -> None:
         """Sets maps (H, W, K) at the input's resolution to 0, in place, where they lie wholly outside the picture."""
-        height, width = self.image_size
-        right, bottom = self.to_input((width, height)) - 1e-6  # so much less that rounding errors do not count
-        top, left, bottom, right = math.floor(self.dy), math.floor(self.dx), math.ceil(bottom), math.ceil(right)
+        top, left, bottom, right = self.region(maps.shape[:2])
         maps[:top] = maps[bottom:] = 0
         maps[:, :left] = maps[:, right:] = 0
 
@@ -62,8 +75,7 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Let
     Raises:
       UsageError: the picture is not (h, w, 3) uint8 or is empty.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise UsageError(f"picture of shape {image.shape}, {image.dtype}: give (height, width, 3) uint8")
+    _check(image)
     height, width = image.shape[:2]
     box = fit((height, width), size)
     if box.scale < 0.5:
@@ -81,3 +93,57 @@ def fit(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:
     (h, w), (height, width) = image_size, size
     scale = min(height / h, width / w)
     return Letterbox(scale, (width - scale * w) / 2, (height - scale * h) / 2, (h, w))
+
+
+def reference_size(
+    image_size: tuple[int, int], nominal: int, scale: float = 1.0, smallest: float = 1.0
+) -> tuple[int, int]:
+    """The network input that the reference's test procedure makes of a picture.
+
+    Source: HigherHRNet (MIT), `lib/utils/transforms.py`, `get_multi_scale_size`.
+
+    Args:
+      image_size: (height, width) of the picture, pixels.
+      nominal: the model's nominal input size, pixels.
+      scale: the test scale.
+      smallest: the smallest scale of the run.
+
+    Returns:
+      (height, width), pixels; multiples of 64 at the smallest scale.
+    """
+    base = int((smallest * nominal + 63) // 64 * 64)
+    short, long = sorted(image_size)
+    across = int(base * scale / smallest)
+    along = int(int((base / short * long + 63) // 64 * 64) * scale / smallest)
+    return (across, along) if image_size[0] < image_size[1] else (along, across)
+
+
+def reference_warp(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
+    """Puts a picture into the network input as the reference's test procedure does.
+
+    Uniform scale, the picture's centre (int(w/2 + 0.5), int(h/2 + 0.5)) onto the input's, bilinear, the rest 0. The
+    reference reckons in pixel indices here and adds half a cell later, and so does the geometry returned: poses lie
+    where the reference puts them, up to half a pixel from the consistent place.
+
+    Args:
+      image: (h, w, 3) uint8.
+      size: (H, W) of the result, pixels, see `reference_size`.
+
+    Returns:
+      (H, W, 3) uint8, and the geometry.
+
+    Raises:
+      UsageError: the picture is not (h, w, 3) uint8 or is empty.
+    """
+    _check(image)
+    (height, width), short = image.shape[:2], min(image.shape[:2])
+    scale = (size[0] if height <= width else size[1]) / short
+    dx, dy = size[1] / 2 - scale * int(width / 2 + 0.5), size[0] / 2 - scale * int(height / 2 + 0.5)
+    matrix = np.array([[scale, 0, dx], [0, scale, dy]], np.float64)
+    warped = cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
+    return warped, Letterbox(scale, dx, dy, (height, width))
+
+
+def _check(image: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise UsageError(f"picture of shape {image.shape}, {image.dtype}: give (height, width, 3) uint8")

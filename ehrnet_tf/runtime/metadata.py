@@ -1,12 +1,13 @@
 """What a model file knows of itself: a JSON object in the zip member ``ehrnet.json``.
 
 A .keras file is a zip archive and gets one more member; behind a .tflite flatbuffer a zip archive is appended, which
-runtimes ignore. Both formats load as before.
+runtimes ignore. Both formats load as before. In a SavedModel folder it is a file of that name.
 
 Keys that every pose model's file has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
 (height and width in pixels, None where free; nominal, the (height, width) to use then; dtype, color, letterbox),
-``strides`` (pixels a cell, by output), ``decoder`` (`DecoderSettings` as a dict), ``precision``, ``versions``. Any
-other key is free: calibration, source, licence, accuracy. A classifier's file: see `classifier_metadata`.
+``strides`` (pixels a cell, by output), ``graph`` ("maps"; "poses": the decoder is inside), ``decoder``
+(`DecoderSettings` as a dict), ``precision``, ``versions``. Any other key is free: calibration, source, licence,
+accuracy. A classifier's file: see `classifier_metadata`.
 """
 
 from __future__ import annotations
@@ -38,21 +39,19 @@ _PACKAGES = ("ehrnet-tf", "keras", "tensorflow")
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
-    """The metadata of a .keras or .tflite file; None if it holds none.
+    """The metadata of a .keras or .tflite file, or of a SavedModel folder; None if it holds none.
 
     Raises:
       ModelFileError: no such file, or its metadata is damaged.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise ModelFileError(f"{path}: no such model file")
-    if not zipfile.is_zipfile(path):
-        return None
     try:
-        with zipfile.ZipFile(path) as archive:
-            if MEMBER not in archive.namelist():
-                return None
-            metadata = json.loads(archive.read(MEMBER))
+        content = _read_member(path)
+        if content is None:
+            return None
+        metadata = json.loads(content)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelFileError(
             f"{path}: its metadata ({MEMBER}) is damaged ({error}); copy or export it again"
@@ -60,6 +59,15 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
     if not isinstance(metadata, dict):
         raise ModelFileError(f"{path}: its metadata ({MEMBER}) is not a JSON object; export the file again")
     return metadata
+
+
+def _read_member(path: Path) -> bytes | None:
+    if path.is_dir():
+        return (path / MEMBER).read_bytes() if (path / MEMBER).is_file() else None
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(MEMBER) if MEMBER in archive.namelist() else None
 
 
 def append_metadata(path: str | os.PathLike, metadata: dict[str, Any]) -> None:
@@ -131,6 +139,7 @@ def model_metadata(
             "letterbox": "uniform scale, centred, bilinear, border 0",
         },
         "strides": dict(STRIDES),
+        "graph": "maps",
         "decoder": dataclasses.asdict(config.decode if config else DecoderSettings()),
         "precision": precision,
         "versions": package_versions(),

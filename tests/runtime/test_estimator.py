@@ -5,9 +5,11 @@ import pytest
 
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import ModelFileError, UsageError
+from ehrnet_tf.filters import Filters
 from ehrnet_tf.keypoints import load
 from ehrnet_tf.runtime.estimator import PoseEstimator
 from ehrnet_tf.runtime.metadata import model_metadata
+from ehrnet_tf.runtime.protocol import Protocol
 from ehrnet_tf.runtime.runners import KerasRunner, Runner
 
 
@@ -71,8 +73,8 @@ def test_doubtful_people_are_left_out_of_a_call_only():
     assert len(PoseEstimator(maps, min_score=0.0)(np.zeros((128, 128, 3), np.uint8))) >= 1
     strict = PoseEstimator(maps, min_score=1.5)
     assert len(strict(np.zeros((128, 128, 3), np.uint8))) == 0
-    prepared, box = strict.prepare(np.zeros((128, 128, 3), np.uint8))
-    assert len(strict.decode({k: v[0] for k, v in strict.run(prepared[None]).items()}, box)) >= 1
+    prepared = strict.prepare(np.zeros((128, 128, 3), np.uint8))
+    assert len(strict.decode(strict.run([prepared])[0], prepared)) >= 1
 
 
 def test_nobody():
@@ -110,3 +112,82 @@ def test_input_size(build_tiny, tiny_model):
         PoseEstimator(tiny_model, input_size=96)
     with pytest.raises(UsageError, match="give input_size="):
         PoseEstimator(build_tiny((None, None), name="mine"))
+
+
+class PosesInside(Runner):
+    """A file with the decoder inside: two people and an empty place, whatever the picture."""
+
+    kind = "fake"
+    name = "poses.tflite"
+    graph = "poses"
+
+    def __init__(self):
+        self.input_size = (64, 64)
+        self.keypoints = load("coco")
+        self.metadata = {"precision": "int8"}
+
+    def _run(self, images):
+        people = np.zeros((len(images), 3, 17, 3), np.float32)
+        people[:, 0] = 40, 20, 0.9
+        people[:, 1, :5] = 10, 30, 0.5
+        people[:, 1, 5] = 50, 50, 0  # not found
+        scores = np.tile(np.array([0.9, 0.15, 0], np.float32), (len(images), 1))
+        return {"keypoints": people, "scores": scores}
+
+
+def test_people_from_a_file_with_the_decoder_inside():
+    estimator = PoseEstimator(PosesInside(), min_score=0)
+    poses = estimator(np.zeros((32, 128, 3), np.uint8))  # scale 0.5, 24 rows of border above
+    assert poses.scores.tolist() == [pytest.approx(0.9), pytest.approx(0.15)]
+    np.testing.assert_allclose(poses.keypoints[0], [[80, -8, 0.9]] * 17, rtol=1e-6)
+    np.testing.assert_allclose(poses.keypoints[1, :5], [[20, 12, 0.5]] * 5, rtol=1e-6)
+    assert not poses.keypoints[1, 5:].any()
+    assert len(PoseEstimator(PosesInside())(np.zeros((32, 128, 3), np.uint8))) == 1
+    assert len(PoseEstimator(PosesInside(), min_score=0, filters=Filters(min_joints=6))(np.zeros((9, 9)))) == 1
+    assert estimator.describe() == "letterbox to 64x64, no flip, single scale, live decoder, decoder in the file"
+    prepared = [estimator.prepare(np.zeros((h, 40, 3), np.uint8)) for h in (20, 40, 60)]
+    assert [estimator.decode(o, p).image_size[0] for o, p in zip(estimator.run(prepared), prepared, strict=True)] == [
+        20,
+        40,
+        60,
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"protocol": Protocol("exact")},
+        {"protocol": Protocol(sizes="reference")},
+        {"protocol": Protocol("exact", True)},
+        {"settings": DecoderSettings()},
+    ],
+)
+def test_a_decoder_inside_the_file_cannot_be_told_anything(options):
+    with pytest.raises(UsageError, match=r"poses\.tflite"):
+        PoseEstimator(PosesInside(), **options)
+
+
+@pytest.mark.parametrize("decoder", ["live", "exact"])
+def test_the_padding_is_empty_for_both_decoders(decoder):
+    generator = np.random.default_rng(3)
+    inside = np.stack([generator.uniform(10, 50, 17), generator.uniform(40, 90, 17)], axis=1)
+    below = np.stack([generator.uniform(70, 120, 17), generator.uniform(104, 124, 17)], axis=1)
+    estimator = PoseEstimator(DrawnMaps([inside, below]), protocol=Protocol(decoder))
+    wide = estimator(np.zeros((200, 400, 3), np.uint8))
+    assert len(wide) == 1
+    np.testing.assert_allclose(wide.keypoints[0, :, :2], (inside - (0, 32)) / 0.32, atol=1.0 / 0.32)
+    assert len(estimator(np.zeros((400, 400, 3), np.uint8))) == 2
+
+
+def test_filters_are_part_of_a_call_and_of_its_description():
+    generator = np.random.default_rng(3)
+    person = np.stack([generator.uniform(10, 50, 17), generator.uniform(40, 90, 17)], axis=1)
+    image = np.zeros((128, 128, 3), np.uint8)
+    plain = PoseEstimator(DrawnMaps([person]))
+    assert len(plain(image)) == 1
+    assert plain.describe() == "letterbox to 128x128, no flip, single scale, live decoder"
+    strict = PoseEstimator(DrawnMaps([person]), filters=Filters(min_joints=18))
+    assert len(strict(image)) == 0
+    assert strict.describe() == "letterbox to 128x128, no flip, single scale, live decoder, at least 18 joints"
+    prepared = strict.prepare(image)
+    assert len(strict.decode(strict.run([prepared])[0], prepared)) == 0

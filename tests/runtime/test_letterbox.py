@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.runtime.letterbox import fit, letterbox
+from ehrnet_tf.runtime.letterbox import fit, letterbox, reference_size, reference_warp
 
 
 def bilinear(image, size, box):
@@ -111,3 +111,100 @@ def test_extreme_aspect_ratio(image_size):
 def test_what_is_no_picture(image):
     with pytest.raises(UsageError, match="uint8"):
         letterbox(image, (64, 64))
+
+
+@pytest.mark.parametrize(
+    ("image_size", "nominal", "expected"),
+    [
+        ((480, 640), 512, (512, 704)),
+        ((640, 480), 512, (704, 512)),
+        ((500, 333), 512, (768, 512)),  # 768.8, and the reference adds 63, not 63.99
+        ((77, 77), 512, (512, 512)),
+        ((480, 640), 448, (448, 640)),
+        ((500, 333), 448, (704, 448)),
+        ((480, 640), 416, (448, 640)),  # 416 is no multiple of 64
+        ((480, 640), 384, (384, 512)),
+        ((500, 333), 384, (576, 384)),
+        ((1, 1), 384, (384, 384)),
+    ],
+)
+def test_reference_size_at_one_scale(image_size, nominal, expected):
+    assert reference_size(image_size, nominal) == expected
+
+
+@pytest.mark.parametrize(
+    ("image_size", "nominal", "expected"),
+    [
+        ((480, 640), 512, [(256, 384), (512, 768), (1024, 1536)]),
+        ((640, 480), 448, [(384, 256), (768, 512), (1536, 1024)]),  # 224 is rounded up to 256
+        ((500, 333), 416, [(384, 256), (768, 512), (1536, 1024)]),
+        ((500, 333), 384, [(320, 192), (640, 384), (1280, 768)]),
+        ((31, 31), 384, [(192, 192), (384, 384), (768, 768)]),
+    ],
+)
+def test_reference_size_at_several_scales(image_size, nominal, expected):
+    assert [reference_size(image_size, nominal, scale, 0.5) for scale in (0.5, 1, 2)] == expected
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from([384, 416, 448, 512]), st.sampled_from([0.5, 1]))
+def test_reference_size_fits_the_picture_with_little_padding(height, width, nominal, smallest):
+    size = reference_size((height, width), nominal, smallest, smallest)
+    assert not any(side % 64 for side in size)
+    assert 0 <= min(size) - smallest * nominal < 64
+    assert -1 < max(size) - min(size) / min(height, width) * max(height, width) < 64
+    assert (size[0] >= size[1]) == (height >= width) or size[0] == size[1]
+    assert size == reference_size((width, height), nominal, smallest, smallest)[::-1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([0.5, 1, 2]))
+def test_the_reference_puts_centre_on_centre_and_takes_coordinates_back(height, width, scale):
+    size = reference_size((height, width), 64, scale, 0.5)
+    result, box = reference_warp(np.zeros((height, width, 3), np.uint8), size)
+    assert result.shape == (*size, 3)
+    assert box.image_size == (height, width)
+    centre = int(width / 2 + 0.5), int(height / 2 + 0.5)
+    np.testing.assert_allclose(box.to_input(centre), (size[1] / 2, size[0] / 2), atol=1e-9)
+    np.testing.assert_allclose(box.scale * min(height, width), min(size), atol=1e-9)
+    points = np.array([[0, 0], [width, height], [-3, height / 3]])
+    np.testing.assert_allclose(box.to_image(box.to_input(points)), points, atol=1e-9)
+
+
+@pytest.mark.parametrize("image_size", [(40, 71), (71, 40), (33, 33), (51, 100)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_pixel_lands_where_the_reference_puts_it(image_size, scale):
+    height, width = image_size
+    row, column = height // 3, 2 * width // 3
+    image = np.zeros((height, width, 3), np.uint8)
+    image[row, column] = 255
+    size = reference_size(image_size, 192, scale)
+    result, box = reference_warp(image, size)
+    factor = min(size) / min(image_size)
+    expected = [
+        size[1] / 2 + factor * (column - int(width / 2 + 0.5)),
+        size[0] / 2 + factor * (row - int(height / 2 + 0.5)),
+    ]  # in indices: the middle of pixel j is j here
+    weights = result[..., 0].astype(float)
+    found = [
+        (weights.sum(axis=0) @ np.arange(size[1])) / weights.sum(),
+        (weights.sum(axis=1) @ np.arange(size[0])) / weights.sum(),
+    ]
+    np.testing.assert_allclose(found, expected, atol=0.15)
+    np.testing.assert_allclose(box.to_image(expected), (column, row), atol=1e-9)
+
+
+def test_the_reference_fills_up_with_black():
+    result, box = reference_warp(np.full((40, 70, 3), 200, np.uint8), (64, 128))
+    assert box.scale == 1.6
+    assert (result[2:-2, 10:-10] == 200).all()
+    assert not result[:, :7].any()
+    assert not result[:, -7:].any()
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 0, 3), np.uint8), np.zeros((4, 4, 3), np.float32)]
+)
+def test_what_is_no_picture_for_the_reference(image):
+    with pytest.raises(UsageError, match="uint8"):
+        reference_warp(image, (64, 64))

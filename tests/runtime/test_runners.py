@@ -108,7 +108,7 @@ def test_missing_and_unknown_files(tmp_path):
         open_runner(tmp_path / "nothing.keras")
     (tmp_path / "model.bin").write_bytes(b"x")
     for path in (tmp_path / "model.bin", tmp_path):
-        with pytest.raises(ModelFileError, match=r"accepted are \.keras and \.tflite"):
+        with pytest.raises(ModelFileError, match=r"accepted are \.keras, \.tflite and \.onnx"):
             open_runner(path)
     with pytest.raises(UsageError, match="give a Keras model or the path"):
         open_runner(3)

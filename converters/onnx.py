@@ -1,0 +1,96 @@
+"""Keras model to an ONNX file of static shapes, opset 17."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ehrnet_tf.converters.compare import compare_poses, random_pictures
+from ehrnet_tf.converters.serving import PEOPLE, serving_function, source_runner
+from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
+from ehrnet_tf.files import atomic_path
+from ehrnet_tf.runtime.metadata import MEMBER
+from ehrnet_tf.runtime.onnx_runner import OnnxRunner
+from ehrnet_tf.runtime.runners import GRAPHS, OUTPUTS
+
+if TYPE_CHECKING:
+    import keras
+
+OPSET = 17
+_FARTHEST = 1e-3  # that maps may be away from the model's, in units of their range
+
+
+def export_onnx(
+    model: keras.Model,
+    out_path: str | os.PathLike,
+    graph: str = "maps",
+    people: int = PEOPLE,
+    metadata: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Writes an .onnx file, all of it or nothing, and compares it with the model in ONNX Runtime.
+
+    One input "image" (1, H, W, 3) uint8 RGB; float32 outputs by name, as of a .tflite file (`converters.tflite`). The
+    file's metadata entry ``ehrnet.json`` holds the metadata.
+
+    Args:
+      model: an `EfficientHRNet` of a fixed size.
+      out_path: where to.
+      graph: "maps", or "poses" with the decoder inside.
+      people: the most people found, for "poses".
+      metadata: of the model, see `runtime.metadata`; None: `model_metadata(model)`.
+
+    Returns:
+      "path", "graph", "bytes", "ops": how many operators of each type, and "difference": the largest of the maps from
+      the model's, in units of their range, on random pictures; with "poses" instead "poses": see
+      `compare.PoseComparison`.
+
+    Raises:
+      UsageError: an unknown graph, or a model of free size.
+      EhrnetError: the file computes something else than the model.
+      MissingExtraError: tf2onnx, ONNX Runtime or TensorFlow is not installed.
+    """
+    try:
+        import onnx
+        import tensorflow as tf
+        import tf2onnx
+    except ImportError as error:
+        raise MissingExtraError(error.name or "onnx", "onnx") from error
+    source = source_runner(model, graph, people, metadata)
+    if source.input_size is None:
+        raise UsageError("an ONNX file needs a model of a fixed input size: build it with input_size=")
+    spec = tf.TensorSpec((1, *source.input_size, 3), tf.uint8, "image")
+    serve = serving_function(source, graph, people)
+
+    def outputs_in_order(image):
+        found = serve(image)
+        return {name: tf.identity(found[name], name) for name in GRAPHS[graph]}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted, _ = tf2onnx.convert.from_function(tf.function(outputs_in_order), input_signature=[spec], opset=OPSET)
+    entry = converted.metadata_props.add()
+    entry.key, entry.value = MEMBER, json.dumps(source.metadata)
+    onnx.checker.check_model(converted)
+    with atomic_path(out_path) as temporary:
+        onnx.save(converted, str(temporary))
+        ops: dict[str, int] = {}
+        for node in converted.graph.node:
+            ops[node.op_type] = ops.get(node.op_type, 0) + 1
+        report = {"path": str(out_path), "graph": graph, "bytes": temporary.stat().st_size, "ops": ops}
+        exported = OnnxRunner(temporary)
+        pictures = random_pictures(source.input_size)
+        if graph == "poses":
+            comparison = compare_poses(source, exported, pictures)
+            comparison.check(out_path)
+            return {**report, "poses": comparison.to_dict()}
+        found, expected = (runner(np.stack(pictures)) for runner in (exported, source))
+        difference = max(float(np.abs(found[n] - expected[n]).max() / np.ptp(expected[n])) for n in OUTPUTS)
+        if not difference <= _FARTHEST:
+            raise EhrnetError(
+                f"{out_path}: gives other maps than the model, up to {difference:.3g} of their range away"
+            )
+        return {**report, "difference": difference}

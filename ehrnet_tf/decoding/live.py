@@ -1,0 +1,259 @@
+"""The live decoder: people from stage 2's heat-maps at their own resolution, in about a millisecond.
+
+What differs from the exact procedure (`decoder.decode`), all of it measured in docs/decoding.md: only stage 2's
+heat-maps are read, nothing is resized, candidates are grouped greedily, joints are placed by a sub-pixel fit of the
+peak, and a joint that a person lacks is looked for only in cells of the person's own tag whose heat exceeds the
+threshold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ehrnet_tf.decoding.decoder import DecoderSettings, grouping_order, tag_distance
+from ehrnet_tf.errors import UsageError
+
+Region = tuple[int, int, int, int]  # top, left, bottom, right, in cells; the last two exclusive
+
+ROUND = 4.0  # cost of one step of the rounded tag distance: more than any heat
+EARLIER = 1e-3  # cost of a person for each one opened before: of people with equal tags, the first gets the joint
+FLATTEST = 1e-4  # determinant of the curvatures of a peak that has a place: a Gaussian of 10 cells, or a ridge
+LOWEST = 1e-3  # of the peak's heat: what a neighbour counts at least, lest its logarithm runs away
+
+
+def decode_live(
+    heatmaps: np.ndarray,
+    tags: np.ndarray,
+    settings: DecoderSettings | None = None,
+    grouping: Sequence[int] | None = None,
+    region: Region | None = None,
+    **changes: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the people in one picture's maps, fast.
+
+    Candidates are the cells that exceed ``threshold`` and equal the maximum of the window around them; they are grouped
+    by `group_greedily`; a grouped joint lies where a quadratic, fitted by least squares to the logarithms of the 3x3
+    cells round the peak, has its maximum (within one cell).
+
+    Args:
+      heatmaps: (H, W, K) float, stage 2's.
+      tags: (h, w, K) or (h, w, K, T) float, stage 1's; may be coarser than the heat-maps.
+      settings: the decoder's settings, default ``DecoderSettings()``.
+      grouping: the K keypoint indices in the order in which candidates are grouped; default as in `decode`.
+      region: the cells of ``heatmaps`` that lie in the picture; None: all. The others count as empty.
+      **changes: single settings by name, e.g. ``threshold=0.2``.
+
+    Returns:
+      people: (N, K, 3 + T) float32: x, y, score, tags, in the order in which the people were opened. x (right) and y
+        (down) are in cells of ``heatmaps``, in the continuous frame: cell j covers [j, j + 1). An absent joint is
+        all 0; one that refinement found has tags 0.
+      scores: (N,) float32: the mean of a person's K joint scores before refinement, absent joints counting 0.
+
+    Raises:
+      UsageError: shapes that do not belong together, maps with NaN or infinity, an impossible setting or grouping.
+    """
+    settings = dataclasses.replace(settings or DecoderSettings(), **changes)
+    heatmaps, tags = _check(heatmaps, tags)
+    grouping = grouping_order(grouping, heatmaps.shape[2])
+    top, left, bottom, right = region or (0, 0, *heatmaps.shape[:2])
+    heat = heatmaps[top:bottom, left:right]
+    cells = _Cells(heat, settings.threshold)
+    cell_tags = cells.read_tags(tags, (top, left), heatmaps.shape[:2])
+    if not np.isfinite(cell_tags).all():
+        raise UsageError("tags: hold NaN or infinity (does the model overflow in float16, or has it diverged?)")
+
+    peaks = _peaks(heat, cells, settings.nms_kernel)
+    order = peaks[np.lexsort((-cells.heat[peaks], cells.keypoint[peaks]))]
+    places = np.column_stack((cells.x[order], cells.y[order])) + np.float32(0.5)
+    if settings.adjust:
+        places += fit(heat, *cells.at(order))
+    found = np.column_stack((places + (left, top), cells.heat[order], cell_tags[order])).astype(np.float32)
+    bounds = np.searchsorted(cells.keypoint[order], np.arange(heatmaps.shape[2] + 1))
+    most = settings.max_people
+    candidates = [found[a : min(a + most, b)] for a, b in itertools.pairwise(bounds)]
+    people = group_greedily(candidates, settings, grouping)
+    scores = people[:, :, 2].mean(axis=1)
+    if settings.refine and len(people):
+        _refine(people, heat, cells, cell_tags, (left, top))
+    return people, scores
+
+
+class _Cells:
+    """The cells of a (H, W, K) heat-map view whose heat exceeds a threshold, ordered by keypoint, then row by row.
+
+    Attributes:
+      y, x, keypoint: (M,) their indices.
+      heat: (M,) float32.
+    """
+
+    def __init__(self, heat: np.ndarray, threshold: float):
+        _, width, count = heat.shape
+        flat = np.flatnonzero(heat > threshold)
+        pixel, keypoint = np.divmod(flat, count)
+        order = np.argsort(keypoint.astype(np.uint16), kind="stable")
+        self.keypoint = keypoint[order]
+        self.y, self.x = np.divmod(pixel[order], width)
+        self.heat = heat[self.y, self.x, self.keypoint]
+
+    def at(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """y, x and keypoint of some of the cells."""
+        return self.y[which], self.x[which], self.keypoint[which]
+
+    def read_tags(self, tags: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """(M, T) float32: tags (h, w, K, T) under the cells' centres, in heat-maps of ``size`` cut at ``corner``."""
+        height, width = tags.shape[:2]
+        y = (2 * (self.y + corner[0]) + 1) * height // (2 * size[0])
+        x = (2 * (self.x + corner[1]) + 1) * width // (2 * size[1])
+        return tags[y, x, self.keypoint].astype(np.float32, copy=False)
+
+
+def _check(heatmaps: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 heat-maps (H, W, K) and tags (h, w, K, T)."""
+    heatmaps, tags = np.asarray(heatmaps), np.asarray(tags)
+    if heatmaps.ndim != 3 or tags.ndim not in (3, 4) or heatmaps.shape[2] != tags.shape[2]:
+        raise UsageError(f"heatmaps {heatmaps.shape}, tags {tags.shape}: give (H, W, K) and (h, w, K) or (h, w, K, T)")
+    if 0 in heatmaps.shape or 0 in tags.shape:
+        raise UsageError(f"heatmaps {heatmaps.shape}, tags {tags.shape}: every dimension must be at least 1")
+    with np.errstate(over="ignore"):
+        heatmaps = heatmaps.astype(np.float32, copy=False)
+    flat = heatmaps.reshape(-1)
+    if not np.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():  # the first, quicker, may overflow
+        raise UsageError("heatmaps: hold NaN or infinity (does the model overflow in float16, or has it diverged?)")
+    return heatmaps, tags if tags.ndim == 4 else tags[..., None]
+
+
+def _peaks(heat: np.ndarray, cells: _Cells, kernel: int) -> np.ndarray:
+    """Indices of the cells that equal the maximum of the ``kernel``-sided window around them."""
+    peaks = np.arange(len(cells.heat))
+    reach = kernel // 2
+    if not reach:
+        return peaks
+    for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # most cells fall at one of the nearest four
+        y, x, keypoint = cells.at(peaks)
+        peaks = peaks[cells.heat[peaks] >= _neighbours(heat, y + dy, x + dx, keypoint)]
+    y, x, keypoint = cells.at(peaks)
+    steps = np.arange(-reach, reach + 1)
+    window = _neighbours(heat, y[:, None, None] + steps[:, None], x[:, None, None] + steps, keypoint[:, None, None])
+    return peaks[cells.heat[peaks] >= window.max(axis=(1, 2))]
+
+
+def _neighbours(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
+    """The heat of cells; those beyond the edge are taken from the edge."""
+    height, width, _ = heat.shape
+    y, x = np.minimum(np.maximum(y, 0), height - 1), np.minimum(np.maximum(x, 0), width - 1)
+    return heat[y, x, keypoint]
+
+
+def group_greedily(candidates: Sequence[np.ndarray], settings: DecoderSettings, grouping: Sequence[int]) -> np.ndarray:
+    """`decoder.group` with another assignment: pairs closer than ``tag_threshold``, the least cost first.
+
+    The cost of a pair is the rounded tag distance (times `ROUND`) less the candidate's heat. The optimal assignment
+    weighs pairs that are too far apart as well, and gives up near ones for them. Plain Python: for a few people it is
+    three times as fast as arrays.
+
+    Args:
+      candidates: K arrays (n, 3 + T): x, y, heat, tags, in descending order of heat.
+      settings: ``tag_threshold`` and ``max_people`` count.
+      grouping: the K keypoint indices in the order of the visit.
+
+    Returns:
+      as `decoder.group`.
+    """
+    means: list[list[float]] = []  # a person's tags so far
+    joints: list[int] = []
+    owners: list[int] = []
+    for keypoint in grouping:
+        heats, tags = candidates[keypoint][:, 2].tolist(), candidates[keypoint][:, 3:].tolist()
+        pairs = [
+            (round(distance) * ROUND + person * EARLIER - heats[new], new, person)
+            for person, mean in enumerate(means[: settings.max_people])
+            for new, tag in enumerate(tags)
+            if (distance := math.dist(tag, mean)) < settings.tag_threshold
+        ]
+        joins: dict[int, int] = {}
+        for _, new, person in sorted(pairs):
+            if new not in joins and person not in joins.values():
+                joins[new] = person
+        for new, tag in enumerate(tags):
+            person = joins.get(new, len(means))
+            if person == len(means):
+                means.append(tag)
+                joints.append(1)
+            else:
+                joints[person] += 1
+                means[person] = [m + (t - m) / joints[person] for m, t in zip(means[person], tag, strict=True)]
+            owners.append(person)
+    people = np.zeros((len(means), len(candidates), candidates[0].shape[1]), np.float32)
+    visited = [candidates[keypoint] for keypoint in grouping]
+    people[owners, np.repeat(grouping, [len(new) for new in visited])] = np.concatenate(visited)
+    return people
+
+
+def fit_matrix() -> np.ndarray:
+    """(9, 5) float32: 3x3 values, row by row, to the quadratic's slopes, curvatures (x, y) and twist.
+
+    The quadratic a + b·x + c·y + d·x²/2 + e·y²/2 + f·x·y that fits the nine values best by least squares.
+    """
+    y, x = np.repeat([-1.0, 0, 1], 3), np.tile([-1.0, 0, 1], 3)
+    columns = (x / 6, y / 6, (3 * x * x - 2) / 3, (3 * y * y - 2) / 3, x * y / 4)
+    return np.column_stack(columns).astype(np.float32)
+
+
+_STEPS = np.array([-1, 0, 1])
+
+
+def fit(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
+    """How far from peaks' centres the maxima of fitted quadratics lie.
+
+    Fitted to the logarithms of the 3x3 heats, which make a Gaussian peak exactly quadratic.
+
+    Args:
+      heat: (H, W, K) float32.
+      y, x, keypoint: (n,) the peaks' indices.
+
+    Returns:
+      (n, 2) float32, in x and y, within ±1 cell; 0 where the quadratic has no maximum, or hardly one.
+    """
+    window = _neighbours(heat, y[:, None, None] + _STEPS[:, None], x[:, None, None] + _STEPS, keypoint[:, None, None])
+    least = np.maximum(LOWEST * window[:, 1:2, 1:2], np.finfo(np.float32).tiny)
+    logs = np.log(np.maximum(window, least)).reshape(-1, 9)
+    slope_x, slope_y, curve_x, curve_y, twist = (logs @ fit_matrix()).T
+    determinant = curve_x * curve_y - twist * twist
+    round_top = (determinant > FLATTEST) & (curve_x < 0)
+    offset = np.column_stack((slope_y * twist - slope_x * curve_y, slope_x * twist - slope_y * curve_x))
+    offset /= np.where(round_top, determinant, 1)[:, None]
+    return np.where(round_top[:, None], offset.clip(-1, 1), np.float32(0))
+
+
+def _refine(
+    people: np.ndarray, heat: np.ndarray, cells: _Cells, cell_tags: np.ndarray, corner: tuple[int, int]
+) -> None:
+    """Gives people the joints that they lack, in place: the cell with the highest positive heat - round(tag distance).
+
+    The place is a quarter of a cell from the cell's centre, towards the higher neighbours.
+    """
+    missing = people[:, :, 2] <= 0
+    means = people[:, :, 3:].sum(axis=1) / (~missing).sum(axis=1, dtype=np.float32)[:, None]
+    people_of, chosen = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    bounds = np.searchsorted(cells.keypoint, np.arange(missing.shape[1] + 1)).tolist()
+    for keypoint, (start, end) in enumerate(itertools.pairwise(bounds)):
+        who = np.flatnonzero(missing[:, keypoint])
+        if start == end or not len(who):
+            continue
+        value = cells.heat[start:end] - np.rint(tag_distance(means[who], cell_tags[start:end]))
+        best = value.argmax(axis=1)
+        positive = value[np.arange(len(who)), best] > 0
+        people_of.append(who[positive])
+        chosen.append(start + best[positive])
+    who, chosen = np.concatenate(people_of), np.concatenate(chosen)
+    y, x, keypoint = cells.at(chosen)
+    right = _neighbours(heat, y, x + 1, keypoint) > _neighbours(heat, y, x - 1, keypoint)
+    below = _neighbours(heat, y + 1, x, keypoint) > _neighbours(heat, y - 1, x, keypoint)
+    people[who, keypoint, 0] = x + corner[0] + np.where(right, 0.75, 0.25)
+    people[who, keypoint, 1] = y + corner[1] + np.where(below, 0.75, 0.25)
+    people[who, keypoint, 2] = cells.heat[chosen]

@@ -1,0 +1,86 @@
+"""Running .onnx files in ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from ehrnet_tf.errors import MissingExtraError, ModelFileError, UsageError
+from ehrnet_tf.keypoints import KeypointSet
+from ehrnet_tf.runtime.metadata import MEMBER, choose_keypoints
+from ehrnet_tf.runtime.runners import GRAPHS, Runner
+
+
+class OnnxRunner(Runner):
+    """Runs an .onnx file that `converters.onnx` wrote; batches go through it one by one.
+
+    Args:
+      path: the file.
+      threads: CPU threads.
+      keypoints: the keypoint set; None: the file's metadata, else "coco" if there are 17 channels.
+
+    Raises:
+      ModelFileError: no such file, not an ONNX file, or one with other inputs and outputs.
+      UsageError: it is not known which keypoints the channels are; ``threads`` below 1.
+      MissingExtraError: ONNX Runtime is not installed.
+    """
+
+    kind = "ONNX Runtime"
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        threads: int | None = 2,
+        keypoints: str | os.PathLike | KeypointSet | None = None,
+    ):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError("onnxruntime", "onnx") from error
+        self.name = str(path)
+        self.threads = 2 if threads is None else threads
+        if self.threads < 1:
+            raise UsageError(f"threads {threads}: must be at least 1")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(self.name, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelFileError(f"{path}: not a whole ONNX file ({reason}); export or copy it again") from error
+        self.graph, self._input, channels = self._find_tensors()
+        self.input_size = tuple(self._input.shape[1:3])
+        self.metadata = self._read_metadata()
+        self.keypoints = choose_keypoints(keypoints, self.metadata, channels, self.name)
+
+    def _find_tensors(self) -> tuple[str, Any, int]:
+        inputs, outputs = self._session.get_inputs(), {o.name: o.shape for o in self._session.get_outputs()}
+        for graph, names in GRAPHS.items():
+            if (
+                len(inputs) == 1
+                and set(names) <= set(outputs)
+                and inputs[0].type == "tensor(uint8)"
+                and all(isinstance(side, int) for side in inputs[0].shape)
+            ):
+                return graph, inputs[0], outputs["tags"][-1] if graph == "maps" else outputs["keypoints"][2]
+        raise ModelFileError(
+            f"{self.name}: needs one uint8 input of static shape and this package's outputs; export it again"
+        )
+
+    def _read_metadata(self) -> dict[str, Any]:
+        entry = self._session.get_modelmeta().custom_metadata_map.get(MEMBER)
+        try:
+            return json.loads(entry) if entry else {}
+        except ValueError as error:
+            raise ModelFileError(
+                f"{self.name}: its metadata ({MEMBER}) is damaged ({error}); export it again"
+            ) from error
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        names = GRAPHS[self.graph]
+        each = [self._session.run(list(names), {self._input.name: image[None]}) for image in images]
+        return {name: np.concatenate([outputs[i] for outputs in each]) for i, name in enumerate(names)}
