@@ -120,7 +120,8 @@ def optimally_grouped(one: Seen) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_fit(one: Seen, fit: Callable) -> tuple[np.ndarray, np.ndarray]:
-    with mock.patch.object(live, "fit", fit):
+    side = 7 if fit is dark else 3
+    with mock.patch.object(live, "fit", fit), mock.patch.object(live, "FITTED", side):
         return fast(one)
 
 
@@ -142,55 +143,49 @@ def in_graph(one: Seen, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     return keypoints[scores > 0], scores[scores > 0]
 
 
-# Sub-pixel fits: (heat (H, W, K), y, x, keypoint) to offsets (n, 2), as `live.fit`.
+# Sub-pixel fits: (n, 3, 3) heat round the peaks to (n, 2) offsets in x and y, as `live.fit`.
 
 
-def values(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray, log: bool) -> Callable:
-    """The heat, or its logarithm, ``dy`` rows and ``dx`` columns from the peaks; taken from the edge beyond it."""
-    height, width, _ = heat.shape
-    least = 1e-3 * heat[y, x, keypoint]
-
-    def at(dy: int, dx: int) -> np.ndarray:
-        found = heat[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1), keypoint].astype(float)
-        return np.log(np.maximum(found, least)) if log else found
-
-    return at
+def centre(window: np.ndarray) -> np.ndarray:
+    return np.zeros((len(window), 2))
 
 
-def centre(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
-    return np.zeros((len(y), 2))
+def quarter(window: np.ndarray) -> np.ndarray:
+    higher = window[:, 1, 2] > window[:, 1, 0], window[:, 2, 1] > window[:, 0, 1]
+    return np.where(np.column_stack(higher), 0.25, -0.25)
 
 
-def quarter(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
-    at = values(heat, y, x, keypoint, log=False)
-    return np.where(np.column_stack((at(0, 1) > at(0, -1), at(1, 0) > at(-1, 0))), 0.25, -0.25)
-
-
-def parabola(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray, log: bool = False) -> np.ndarray:
+def parabola(window: np.ndarray, log: bool = False) -> np.ndarray:
     """One parabola through three cells along each axis."""
-    at = values(heat, y, x, keypoint, log)
+    window = logarithms(window) if log else window.astype(float)
     offsets = []
-    for before, after in ((at(0, -1), at(0, 1)), (at(-1, 0), at(1, 0))):
-        curve = np.minimum(before - 2 * at(0, 0) + after, -1e-12)
+    for before, after in ((window[:, 1, 0], window[:, 1, 2]), (window[:, 0, 1], window[:, 2, 1])):
+        curve = np.minimum(before - 2 * window[:, 1, 1] + after, -1e-12)
         offsets.append(np.clip((before - after) / (2 * curve), -0.5, 0.5))
     return np.column_stack(offsets)
 
 
-def taylor(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
+def taylor(window: np.ndarray) -> np.ndarray:
     """Second-order Taylor expansion of the log heat by central differences (DARK, Zhang et al., 2020)."""
-    at = values(heat, y, x, keypoint, log=True)
-    slope = np.column_stack((at(0, 1) - at(0, -1), at(1, 0) - at(-1, 0))) / 2
-    xx, yy = at(0, 1) - 2 * at(0, 0) + at(0, -1), at(1, 0) - 2 * at(0, 0) + at(-1, 0)
-    xy = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+    w = logarithms(window)
+    slope = np.column_stack((w[:, 1, 2] - w[:, 1, 0], w[:, 2, 1] - w[:, 0, 1])) / 2
+    xx, yy = w[:, 1, 2] - 2 * w[:, 1, 1] + w[:, 1, 0], w[:, 2, 1] - 2 * w[:, 1, 1] + w[:, 0, 1]
+    xy = (w[:, 2, 2] - w[:, 2, 0] - w[:, 0, 2] + w[:, 0, 0]) / 4
     determinant = xx * yy - xy * xy
     sound = (determinant > 1e-9) & (xx < 0)
     offset = np.column_stack((xy * slope[:, 1] - yy * slope[:, 0], xy * slope[:, 0] - xx * slope[:, 1]))
     return np.where(sound[:, None], np.clip(offset / np.where(sound, determinant, 1)[:, None], -1, 1), 0)
 
 
-def dark(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
-    """The same on maps smoothed by a Gaussian of 5x5 cells, as DARK does it."""
-    return taylor(cv2.GaussianBlur(np.ascontiguousarray(heat), (5, 5), 0), y, x, keypoint)
+def dark(window: np.ndarray) -> np.ndarray:
+    """The same on maps smoothed by a Gaussian of 5x5 cells, as DARK does it; takes (n, 7, 7)."""
+    line = cv2.getGaussianKernel(5, 0).astype(np.float32)
+    patches = np.lib.stride_tricks.sliding_window_view(window, (5, 5), axis=(1, 2))
+    return taylor((patches * (line @ line.T)).sum(axis=(3, 4)))
+
+
+def logarithms(window: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(window, 1e-3 * window[:, 1:2, 1:2]).astype(float))
 
 
 FITS = {

@@ -71,7 +71,9 @@ def export_onnx(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        converted, _ = tf2onnx.convert.from_function(tf.function(outputs_in_order), input_signature=[spec], opset=OPSET)
+        converted, _ = tf2onnx.convert.from_function(
+            tf.function(outputs_in_order, autograph=False), input_signature=[spec], opset=OPSET
+        )
     entry = converted.metadata_props.add()
     entry.key, entry.value = MEMBER, json.dumps(source.metadata)
     onnx.checker.check_model(converted)

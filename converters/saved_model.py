@@ -63,7 +63,7 @@ def export_saved_model(
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     spec = tf.TensorSpec((None if graph == "maps" else 1, *model.input_shape[1:]), tf.uint8, "image")
-    function = tf.function(serving_function(source, graph, people), input_signature=[spec])
+    function = tf.function(serving_function(source, graph, people), input_signature=[spec], autograph=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         folder = Path(temporary) / "model"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.runtime.metadata import model_metadata
+from ehrnet_tf.runtime.metadata import decoder_settings, model_metadata
 from ehrnet_tf.runtime.runners import GRAPHS, KerasRunner
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def decoder_function(source: KerasRunner, people: int = PEOPLE) -> Callable[...,
     """
     from ehrnet_tf.decoding.graph import find_people
 
-    settings = DecoderSettings(**source.metadata.get("decoder", {}))
+    settings = decoder_settings(source.metadata, source.name)
     grouping = source.keypoints.grouping
 
     def decode(image, heatmaps_2, tags):

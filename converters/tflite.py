@@ -193,7 +193,7 @@ def _convert_decoder(source: KerasRunner, size: tuple[int, int], people: int) ->
             for name in ("heatmaps_2", "tags")
         ),
     ]
-    function = tf.function(function, input_signature=specs)
+    function = tf.function(function, input_signature=specs, autograph=False)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": function})

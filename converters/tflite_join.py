@@ -64,7 +64,8 @@ def _find(known: dict[str, int], graph: Any, wanted: Any, name: str) -> int:
     tensor = graph.tensors[known[name]]
     if tensor.type != wanted.type or list(tensor.shape) != list(wanted.shape):
         raise ValueError(
-            f"'{name}' is {list(tensor.shape)} of type {tensor.type}, not {list(wanted.shape)} of {wanted.type}"
+            f"'{name}' is {np.asarray(tensor.shape).tolist()} of type {tensor.type}, not "
+            f"{np.asarray(wanted.shape).tolist()} of {wanted.type}"
         )
     return known[name]
 

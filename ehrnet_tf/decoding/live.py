@@ -22,6 +22,7 @@ Region = tuple[int, int, int, int]  # top, left, bottom, right, in cells; the la
 
 ROUND = 4.0  # cost of one step of the rounded tag distance: more than any heat
 EARLIER = 1e-3  # cost of a person for each one opened before: of people with equal tags, the first gets the joint
+FITTED = 3  # side of the window that a peak's place is fitted to, cells
 FLATTEST = 1e-4  # determinant of the curvatures of a peak that has a place: a Gaussian of 10 cells, or a ridge
 LOWEST = 1e-3  # of the peak's heat: what a neighbour counts at least, lest its logarithm runs away
 
@@ -60,56 +61,96 @@ def decode_live(
     settings = dataclasses.replace(settings or DecoderSettings(), **changes)
     heatmaps, tags = _check(heatmaps, tags)
     grouping = grouping_order(grouping, heatmaps.shape[2])
-    top, left, bottom, right = region or (0, 0, *heatmaps.shape[:2])
-    heat = heatmaps[top:bottom, left:right]
-    cells = _Cells(heat, settings.threshold)
-    cell_tags = cells.read_tags(tags, (top, left), heatmaps.shape[:2])
+    region = tuple(region or (0, 0, *heatmaps.shape[:2]))
+    top, left, bottom, right = region
+    if not (0 <= top <= bottom <= heatmaps.shape[0] and 0 <= left <= right <= heatmaps.shape[1]):
+        raise UsageError(f"region {region}: not top, left, bottom, right within {heatmaps.shape[:2]} cells")
+    cells = _Cells(heatmaps, settings.threshold, region)
+    cell_tags = cells.read_tags(tags)
     if not np.isfinite(cell_tags).all():
         raise UsageError("tags: hold NaN or infinity (does the model overflow in float16, or has it diverged?)")
 
-    peaks = _peaks(heat, cells, settings.nms_kernel)
+    peaks = _peaks(cells, settings.nms_kernel)
     order = peaks[np.lexsort((-cells.heat[peaks], cells.keypoint[peaks]))]
     places = np.column_stack((cells.x[order], cells.y[order])) + np.float32(0.5)
     if settings.adjust:
-        places += fit(heat, *cells.at(order))
-    found = np.column_stack((places + (left, top), cells.heat[order], cell_tags[order])).astype(np.float32)
+        places += fit(cells.window(order, FITTED))
+    found = np.column_stack((places, cells.heat[order], cell_tags[order])).astype(np.float32)
     bounds = np.searchsorted(cells.keypoint[order], np.arange(heatmaps.shape[2] + 1))
     most = settings.max_people
     candidates = [found[a : min(a + most, b)] for a, b in itertools.pairwise(bounds)]
     people = group_greedily(candidates, settings, grouping)
     scores = people[:, :, 2].mean(axis=1)
     if settings.refine and len(people):
-        _refine(people, heat, cells, cell_tags, (left, top))
+        _refine(people, cells, cell_tags)
     return people, scores
 
 
 class _Cells:
-    """The cells of a (H, W, K) heat-map view whose heat exceeds a threshold, ordered by keypoint, then row by row.
+    """The cells of (H, W, K) heat-maps whose heat exceeds a threshold, ordered by keypoint, then row by row.
 
     Attributes:
       y, x, keypoint: (M,) their indices.
       heat: (M,) float32.
+      bounds: K + 1 numbers: keypoint k has the cells from bounds[k] to bounds[k + 1].
     """
 
-    def __init__(self, heat: np.ndarray, threshold: float):
-        _, width, count = heat.shape
-        flat = np.flatnonzero(heat > threshold)
-        pixel, keypoint = np.divmod(flat, count)
+    def __init__(self, heatmaps: np.ndarray, threshold: float, region: Region):
+        self._shape = height, width, count = heatmaps.shape
+        self._region = region
+        self._flat = heatmaps.reshape(-1)
+        index = np.flatnonzero(self._flat > threshold)
+        pixel, keypoint = np.divmod(index, count)
         order = np.argsort(keypoint.astype(np.uint16), kind="stable")
-        self.keypoint = keypoint[order]
-        self.y, self.x = np.divmod(pixel[order], width)
-        self.heat = heat[self.y, self.x, self.keypoint]
+        y, x = np.divmod(pixel[order], width)
+        top, left, bottom, right = region
+        if (bottom - top, right - left) != (height, width):
+            inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)
+            order, y, x = order[inside], y[inside], x[inside]
+        self.y, self.x, self.keypoint, self._index = y, x, keypoint[order], index[order]
+        self.heat = self._flat[self._index]
+        self.bounds = np.searchsorted(self.keypoint, np.arange(count + 1)).tolist()
 
-    def at(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """y, x and keypoint of some of the cells."""
-        return self.y[which], self.x[which], self.keypoint[which]
+    def read_tags(self, tags: np.ndarray) -> np.ndarray:
+        """(M, T) float32: tags (h, w, K, T) under the cells' centres."""
+        height, width, count, dimensions = tags.shape
+        rows, columns = (
+            (2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(self._shape, (height, width), strict=False)
+        )
+        index = (rows[self.y] * width + columns[self.x]) * count + self.keypoint
+        with np.errstate(over="ignore"):
+            return tags.reshape(-1, dimensions)[index].astype(np.float32, copy=False)
 
-    def read_tags(self, tags: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-        """(M, T) float32: tags (h, w, K, T) under the cells' centres, in heat-maps of ``size`` cut at ``corner``."""
-        height, width = tags.shape[:2]
-        y = (2 * (self.y + corner[0]) + 1) * height // (2 * size[0])
-        x = (2 * (self.x + corner[1]) + 1) * width // (2 * size[1])
-        return tags[y, x, self.keypoint].astype(np.float32, copy=False)
+    def not_above(self) -> np.ndarray:
+        """Indices of the cells that none of the four nearest exceeds."""
+        top, left, bottom, right = self._region
+        _, width, count = self._shape
+        kept = np.arange(len(self.heat))
+        for step, edge, at in (
+            (count, self.x, right - 1),
+            (-count, self.x, left),
+            (width * count, self.y, bottom - 1),
+            (-width * count, self.y, top),
+        ):
+            nearest = self._flat.take(self._index[kept] + step, mode="clip")
+            kept = kept[(self.heat[kept] >= nearest) | (edge[kept] == at)]
+        return kept
+
+    def window(self, which: np.ndarray, side: int) -> np.ndarray:
+        """(n, side, side) heat round some of the cells; what lies beyond the region is taken from its edge."""
+        top, left, bottom, right = self._region
+        steps = np.arange(side) - side // 2
+        rows = np.minimum(np.maximum(self.y[which, None] + steps, top), bottom - 1) * self._shape[1]
+        columns = np.minimum(np.maximum(self.x[which, None] + steps, left), right - 1)
+        return self._flat[(rows[:, :, None] + columns[:, None]) * self._shape[2] + self.keypoint[which, None, None]]
+
+    def inside(self, which: np.ndarray, side: int) -> np.ndarray:
+        """(n, side, side) whether the cells of such windows lie in the region."""
+        top, left, bottom, right = self._region
+        steps = np.arange(side) - side // 2
+        rows, columns = self.y[which, None] + steps, self.x[which, None] + steps
+        rows, columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+        return rows[:, :, None] & columns[:, None]
 
 
 def _check(heatmaps: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,33 +161,31 @@ def _check(heatmaps: np.ndarray, tags: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if 0 in heatmaps.shape or 0 in tags.shape:
         raise UsageError(f"heatmaps {heatmaps.shape}, tags {tags.shape}: every dimension must be at least 1")
     with np.errstate(over="ignore"):
-        heatmaps = heatmaps.astype(np.float32, copy=False)
+        heatmaps = np.ascontiguousarray(heatmaps, np.float32)
     flat = heatmaps.reshape(-1)
-    if not np.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():  # the first, quicker, may overflow
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = flat.dot(flat)
+    if not np.isfinite(squares) and not np.isfinite(flat).all():  # the first, quicker, may overflow
         raise UsageError("heatmaps: hold NaN or infinity (does the model overflow in float16, or has it diverged?)")
     return heatmaps, tags if tags.ndim == 4 else tags[..., None]
 
 
-def _peaks(heat: np.ndarray, cells: _Cells, kernel: int) -> np.ndarray:
-    """Indices of the cells that equal the maximum of the ``kernel``-sided window around them."""
-    peaks = np.arange(len(cells.heat))
-    reach = kernel // 2
-    if not reach:
-        return peaks
-    for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # most cells fall at one of the nearest four
-        y, x, keypoint = cells.at(peaks)
-        peaks = peaks[cells.heat[peaks] >= _neighbours(heat, y + dy, x + dx, keypoint)]
-    y, x, keypoint = cells.at(peaks)
-    steps = np.arange(-reach, reach + 1)
-    window = _neighbours(heat, y[:, None, None] + steps[:, None], x[:, None, None] + steps, keypoint[:, None, None])
-    return peaks[cells.heat[peaks] >= window.max(axis=(1, 2))]
+def _peaks(cells: _Cells, kernel: int) -> np.ndarray:
+    """Indices of the cells that equal the maximum of the ``kernel``-sided window around them.
 
-
-def _neighbours(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
-    """The heat of cells; those beyond the edge are taken from the edge."""
-    height, width, _ = heat.shape
-    y, x = np.minimum(np.maximum(y, 0), height - 1), np.minimum(np.maximum(x, 0), width - 1)
-    return heat[y, x, keypoint]
+    Of touching cells that are equal, as an integer network gives where a keypoint lies between two, the first.
+    """
+    if kernel == 1:
+        return np.arange(len(cells.heat))
+    peaks = cells.not_above()
+    window = cells.window(peaks, kernel)
+    highest = (window <= cells.heat[peaks, None, None]).all(axis=(1, 2))
+    peaks, window = peaks[highest], window[highest]
+    touching = slice(kernel // 2 - 1, kernel // 2 + 2)
+    tied = window[:, touching, touching].reshape(len(peaks), 9)[:, :4] == cells.heat[peaks, None]
+    if tied.any():  # what lies beyond the edge repeats it, and so perhaps the cell itself, which is no earlier one
+        tied &= cells.inside(peaks, 3).reshape(len(peaks), 9)[:, :4]
+    return peaks[~tied.any(axis=1)]
 
 
 def group_greedily(candidates: Sequence[np.ndarray], settings: DecoderSettings, grouping: Sequence[int]) -> np.ndarray:
@@ -204,22 +243,17 @@ def fit_matrix() -> np.ndarray:
     return np.column_stack(columns).astype(np.float32)
 
 
-_STEPS = np.array([-1, 0, 1])
-
-
-def fit(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) -> np.ndarray:
+def fit(window: np.ndarray) -> np.ndarray:
     """How far from peaks' centres the maxima of fitted quadratics lie.
 
-    Fitted to the logarithms of the 3x3 heats, which make a Gaussian peak exactly quadratic.
+    Fitted to the logarithms of the heats, which make a Gaussian peak exactly quadratic.
 
     Args:
-      heat: (H, W, K) float32.
-      y, x, keypoint: (n,) the peaks' indices.
+      window: (n, 3, 3) float32, the heat round the peaks.
 
     Returns:
       (n, 2) float32, in x and y, within ±1 cell; 0 where the quadratic has no maximum, or hardly one.
     """
-    window = _neighbours(heat, y[:, None, None] + _STEPS[:, None], x[:, None, None] + _STEPS, keypoint[:, None, None])
     least = np.maximum(LOWEST * window[:, 1:2, 1:2], np.finfo(np.float32).tiny)
     logs = np.log(np.maximum(window, least)).reshape(-1, 9)
     slope_x, slope_y, curve_x, curve_y, twist = (logs @ fit_matrix()).T
@@ -230,30 +264,27 @@ def fit(heat: np.ndarray, y: np.ndarray, x: np.ndarray, keypoint: np.ndarray) ->
     return np.where(round_top[:, None], offset.clip(-1, 1), np.float32(0))
 
 
-def _refine(
-    people: np.ndarray, heat: np.ndarray, cells: _Cells, cell_tags: np.ndarray, corner: tuple[int, int]
-) -> None:
+def _refine(people: np.ndarray, cells: _Cells, cell_tags: np.ndarray) -> None:
     """Gives people the joints that they lack, in place: the cell with the highest positive heat - round(tag distance).
 
     The place is a quarter of a cell from the cell's centre, towards the higher neighbours.
     """
     missing = people[:, :, 2] <= 0
     means = people[:, :, 3:].sum(axis=1) / (~missing).sum(axis=1, dtype=np.float32)[:, None]
-    people_of, chosen = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
-    bounds = np.searchsorted(cells.keypoint, np.arange(missing.shape[1] + 1)).tolist()
-    for keypoint, (start, end) in enumerate(itertools.pairwise(bounds)):
+    people_of, chosen = [], []
+    for keypoint, (start, end) in enumerate(itertools.pairwise(cells.bounds)):
         who = np.flatnonzero(missing[:, keypoint])
         if start == end or not len(who):
             continue
         value = cells.heat[start:end] - np.rint(tag_distance(means[who], cell_tags[start:end]))
-        best = value.argmax(axis=1)
-        positive = value[np.arange(len(who)), best] > 0
-        people_of.append(who[positive])
-        chosen.append(start + best[positive])
-    who, chosen = np.concatenate(people_of), np.concatenate(chosen)
-    y, x, keypoint = cells.at(chosen)
-    right = _neighbours(heat, y, x + 1, keypoint) > _neighbours(heat, y, x - 1, keypoint)
-    below = _neighbours(heat, y + 1, x, keypoint) > _neighbours(heat, y - 1, x, keypoint)
-    people[who, keypoint, 0] = x + corner[0] + np.where(right, 0.75, 0.25)
-    people[who, keypoint, 1] = y + corner[1] + np.where(below, 0.75, 0.25)
-    people[who, keypoint, 2] = cells.heat[chosen]
+        positive = np.flatnonzero(value.max(axis=1) > 0)
+        if len(positive):
+            people_of.append(who[positive])
+            chosen.append(start + value[positive].argmax(axis=1))
+    if not chosen:
+        return
+    who, found = np.concatenate(people_of), np.concatenate(chosen)
+    window, keypoint = cells.window(found, 3), cells.keypoint[found]
+    people[who, keypoint, 0] = cells.x[found] + np.where(window[:, 1, 2] > window[:, 1, 0], 0.75, 0.25)
+    people[who, keypoint, 1] = cells.y[found] + np.where(window[:, 2, 1] > window[:, 0, 1], 0.75, 0.25)
+    people[who, keypoint, 2] = cells.heat[found]

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ehrnet_tf.decoding import DecoderSettings, View, decode, decode_live, merge
-from ehrnet_tf.errors import DataError, ModelFileError, UsageError
+from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.filters import Filters
 from ehrnet_tf.images import to_rgb_uint8
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.poses import Poses
 from ehrnet_tf.runtime.letterbox import Letterbox, letterbox, reference_size, reference_warp
+from ehrnet_tf.runtime.metadata import decoder_settings
 from ehrnet_tf.runtime.protocol import Protocol, letterbox_size
 from ehrnet_tf.runtime.runners import STRIDE, describe_size, open_runner
 
@@ -236,10 +237,4 @@ class PoseEstimator:
             )
         if wanted is not None:
             return wanted
-        values = self.runner.metadata.get("decoder", {})
-        try:
-            return DecoderSettings(**values)
-        except (TypeError, UsageError) as error:
-            raise ModelFileError(
-                f"{self.runner.name}: its metadata hold decoder settings that cannot be used ({error}); give settings="
-            ) from error
+        return decoder_settings(self.runner.metadata, self.runner.name)

@@ -202,6 +202,24 @@ def choose_keypoints(
     return points
 
 
+def decoder_settings(metadata: dict[str, Any], source: str) -> DecoderSettings:
+    """The decoder's settings that a model's metadata name; the defaults where they name none.
+
+    Args:
+      metadata: the model's.
+      source: what error messages call the model.
+
+    Raises:
+      ModelFileError: they cannot be used.
+    """
+    try:
+        return DecoderSettings(**metadata.get("decoder", {}))
+    except (TypeError, UsageError) as error:
+        raise ModelFileError(
+            f"{source}: its metadata hold decoder settings that cannot be used ({error}); give settings="
+        ) from error
+
+
 def package_versions() -> dict[str, str]:
     """The installed versions of the packages that a model file depends on."""
     versions = {}

@@ -108,7 +108,7 @@ def test_maps_of_odd_sides(graph, size):
     chosen = DecoderSettings(refine=False, max_people=1)
     people, _ = decode_live(heatmaps, tags, chosen)
     keypoints, scores = find(graph, heatmaps, tags, settings=chosen, people=1)
-    assert scores == pytest.approx(3)
+    assert scores == pytest.approx(3, rel=1e-5)
     np.testing.assert_allclose(keypoints[0, :, :2], 2 * people[0, :, :2], atol=0.01)
     chosen = DecoderSettings(refine=False, adjust=False)
     keypoints, _ = find(graph, heatmaps, tags, settings=chosen, people=1)
@@ -249,7 +249,7 @@ def test_refinement_rounds_the_distance_of_tags(graph):
         tags[17:, int(x) - 4 : int(x) + 5, 1] = tag
     keypoints, scores = find(graph, heatmaps, tags)
     assert (scores > 0).sum() == 3
-    np.testing.assert_allclose(keypoints[:3, 1, 2], [0.8, 0.7, 0.8], atol=1e-6)
+    np.testing.assert_allclose(keypoints[:3, 1, 2], [0.8, 0.7, 0.8], atol=1e-5)
 
 
 def test_grouping_order_decides_who_opens_people(graph):
@@ -260,7 +260,7 @@ def test_grouping_order_decides_who_opens_people(graph):
     second, _ = find(graph, heatmaps, tags, settings=chosen, grouping=(1, 0))
     assert (first[:2, :, 2] > 0).tolist() == [[True, True], [False, True]]
     strongest = heatmaps[:, :, 1].max()
-    assert second[0, 1, 2] == strongest
+    assert second[0, 1, 2] == pytest.approx(strongest, rel=1e-5)
     with pytest.raises(UsageError, match="each of 0 to 1 once"):
         find(graph, heatmaps, tags, grouping=(1, 1))
 
@@ -405,3 +405,11 @@ def test_onnx_of_opset_17_is_valid_and_gives_the_same(function):
         found = dict(zip(names, session.run(None, inputs), strict=True))
         for name, values in function(*case).items():
             np.testing.assert_allclose(found[name], values, atol=1e-4)
+
+
+def test_of_equal_neighbours_one_is_the_candidate(graph):
+    heatmaps, tags = np.zeros((32, 32, 1), np.float32), np.zeros((32, 32, 1), np.float32)
+    heatmaps[4, 4:6] = heatmaps[9:11, 9] = 0.5  # as an integer network gives where a joint lies between two cells
+    keypoints, scores = find(graph, heatmaps, tags)
+    np.testing.assert_allclose(scores[:3], [0.5, 0.5, 0], atol=1e-5)
+    np.testing.assert_allclose(sorted(keypoints[:2, 0, :2].tolist()), [[10, 9], [19, 20]], atol=0.01)

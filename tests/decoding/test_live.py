@@ -236,13 +236,18 @@ def test_grouping_order_decides_who_opens_people():
     np.testing.assert_allclose(first[0, :, :2], places[0], atol=0.05)
 
 
-def test_equal_maps_give_as_many_people_as_allowed():
+def test_of_equal_neighbours_the_first_is_the_candidate():
+    heatmaps, tags = empty_maps(16, 1)
+    heatmaps[4, 4:6] = heatmaps[9:11, 9] = 0.5  # as an integer network gives where a joint lies between two cells
+    people, _ = decode_live(heatmaps, tags)
+    np.testing.assert_allclose(people[:, 0, :2], [[5, 4.5], [9.5, 10]])
+
+
+def test_equal_maps_give_one_person():
     heatmaps, tags = np.full((48, 40, 2), 0.5, np.float32), np.zeros((24, 20, 2), np.float32)
     people, scores = decode_live(heatmaps, tags)
-    assert people.shape == (30, 2, 4)
+    np.testing.assert_array_equal(people, [[[0.5, 0.5, 0.5, 0]] * 2])
     np.testing.assert_array_equal(scores, 0.5)
-    assert ((people[:, :, :2] >= 0) & (people[:, :, :2] <= (40, 48))).all()
-    np.testing.assert_array_equal(people[:, 0, :2], np.column_stack((np.arange(30) + 0.5, np.full(30, 0.5))))
     assert decode_live(np.zeros_like(heatmaps), tags)[0].shape == (0, 2, 4)
 
 
@@ -390,11 +395,14 @@ def test_random_maps(seed, size, tag_size, count, dims, steps, max_people, kerne
         x, y, score, *rest = people[person, joint]
         assert not np.any(rest)
         assert [int(x), int(y), score] == refine_plainly(grouped[person], heatmaps[:, :, joint], cell_tags[:, :, joint])
-    # Every candidate is the maximum of its window, and none of the hottest is forgotten.
+    # Every candidate is the first maximum of its window, and none of the hottest is forgotten.
     reach = kernel // 2
     padded = np.pad(heatmaps, ((reach, reach), (reach, reach), (0, 0)), constant_values=-np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), (0, 1))
-    tops = np.where((heatmaps == windows.max(axis=(3, 4))) & (heatmaps > 0.1), heatmaps, 0)
+    near = slice(max(0, reach - 1), reach + 2)
+    earlier = windows[..., near, near].reshape(*heatmaps.shape, -1)[..., : 4 if reach else 0]
+    first = (heatmaps == windows.max(axis=(3, 4))) & (earlier < heatmaps[..., None]).all(axis=3)
+    tops = np.where(first & (heatmaps > 0.1), heatmaps, 0)
     for k in range(count):
         expected = np.sort(tops[:, :, k].ravel())[::-1][:max_people]
         np.testing.assert_array_equal(np.sort(grouped[detected[:, k], k, 2])[::-1], expected[expected > 0])
@@ -497,20 +505,18 @@ def test_fit_equals_a_least_squares_fit_to_logarithms(seed, lowest):
     expected, determinant, top = fit_plainly(windows.astype(float))
     clear = np.abs(determinant) > 0.02 * np.log(lowest) ** 2
     expected[~top] = 0
-    found = live.fit(windows.transpose(1, 2, 0), np.ones(60, int), np.ones(60, int), np.arange(60))
+    found = live.fit(windows)
     assert found.shape == (60, 2)
     np.testing.assert_allclose(found[clear], expected[clear], atol=1e-3)
     assert (np.abs(found) <= 1).all()
 
 
 def test_fit_where_there_is_no_top_or_no_neighbour():
-    heat = np.zeros((5, 5, 4), np.float32)
-    heat[:, :, 0] = 0.4  # a plain
-    heat[2, 2, 1] = 0.4  # a needle
-    heat[:, :, 2] = np.abs(np.arange(5) - 2) * 0.1 + 0.4  # a trough
-    heat[0, 0, 3], heat[0, 1, 3] = 0.4, 0.2  # the corner; what lies beyond is as the edge
-    y, x = np.array([2, 2, 2, 0]), np.array([2, 2, 2, 0])
-    offset = live.fit(heat, y, x, np.arange(4))
+    plain, needle = np.full((3, 3), 0.4), np.zeros((3, 3))
+    needle[1, 1] = 0.4
+    trough = np.abs(np.indices((3, 3))[1] - 1) * 0.1 + 0.4
+    corner = np.array([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2], [0, 0, 0]])  # what lies beyond the edge is as the edge
+    offset = live.fit(np.array([plain, needle, trough, corner], np.float32))
     np.testing.assert_allclose(offset[:3], 0, atol=1e-6)
     assert np.isfinite(offset).all() and -1 <= offset[3, 0] < 0
 
@@ -518,17 +524,15 @@ def test_fit_where_there_is_no_top_or_no_neighbour():
 def test_fit_stays_in_the_middle_of_a_ridge():
     rng = np.random.default_rng(0)
     top = rng.integers(60, 250, 200) / 255  # such as an int8 network gives
-    heat = np.empty((3, 3, 200), np.float32)
-    heat[1], heat[::2] = top, top - rng.integers(1, 30, 200) / 255
-    offset = live.fit(heat, np.ones(200, int), np.ones(200, int), np.arange(200))
-    np.testing.assert_allclose(offset, 0, atol=1e-3)
-    offset = live.fit(heat.transpose(1, 0, 2), np.ones(200, int), np.ones(200, int), np.arange(200))
-    np.testing.assert_allclose(offset, 0, atol=1e-3)
+    window = np.empty((200, 3, 3), np.float32)
+    window[:, 1], window[:, ::2] = top[:, None], (top - rng.integers(1, 30, 200) / 255)[:, None, None]
+    np.testing.assert_allclose(live.fit(window), 0, atol=1e-3)
+    np.testing.assert_allclose(live.fit(window.transpose(0, 2, 1)), 0, atol=1e-3)
 
 
 def test_a_neighbour_counts_a_thousandth_of_the_peak_at_least():
-    heat = np.full((3, 3, 3), 0.5, np.float32) * np.array([1, 1, 1e-20], np.float32)
-    heat[:, 2] = [0.5e-3, 0, 0]
-    offset = live.fit(heat, np.ones(3, int), np.ones(3, int), np.arange(3))
+    window = np.full((3, 3, 3), 0.5, np.float32) * np.array([1, 1, 1e-20], np.float32)[:, None, None]
+    window[:, :, 2] = np.array([0.5e-3, 0, 0])[:, None]
+    offset = live.fit(window)
     np.testing.assert_allclose(offset[1], offset[0], atol=1e-5)
     np.testing.assert_allclose(offset[2], offset[0], atol=1e-5)
