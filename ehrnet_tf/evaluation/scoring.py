@@ -28,6 +28,7 @@ from ehrnet_tf.images import read_image
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.runtime.estimator import PoseEstimator, Prepared
 from ehrnet_tf.runtime.protocol import Protocol
+from ehrnet_tf.runtime.runners import open_runner
 
 _LOG = logging.getLogger("ehrnet_tf.evaluation")
 _READERS = 2  # threads
@@ -98,7 +99,10 @@ def evaluate(
     for name, value in (("batch_size", batch_size), ("limit", limit), ("worst", worst[0] if worst else None)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: must be at least 1")
-    estimator = _open(model_or_runner, protocol, threads, settings, keypoints, input_size, filters)
+    runner = open_runner(model_or_runner, threads, keypoints)
+    if protocol is None:
+        protocol = Protocol() if runner.graph == "poses" else Protocol("exact")
+    estimator = PoseEstimator(runner, threads, settings, keypoints, input_size, 0, protocol, filters)
     if records is None:
         records = read_records(root, split, estimator.keypoints, limit=limit)
     blank = estimator.prepare(np.zeros((*estimator.input_size, 3), np.uint8))
@@ -154,19 +158,6 @@ def evaluate(
         "threads": estimator.runner.threads,
         **(breakdown(*scored) if details else {}),
     }
-
-
-def _open(model_or_runner: Any, protocol: Protocol | None, *arguments: Any) -> PoseEstimator:
-    """The estimator; without a protocol, the exact decoder where the file leaves the choice."""
-    threads, settings, keypoints, input_size, filters = arguments
-    from ehrnet_tf.runtime.runners import open_runner
-
-    runner = open_runner(model_or_runner, threads, keypoints)
-    if protocol is None:
-        protocol = Protocol() if runner.graph == "poses" else Protocol("exact")
-    return PoseEstimator(
-        runner, threads, settings, keypoints, input_size, min_score=0, protocol=protocol, filters=filters
-    )
 
 
 def _open_partial(

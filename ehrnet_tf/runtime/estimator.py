@@ -173,7 +173,7 @@ class PoseEstimator:
         elif self.protocol.decoder == "live":
             heatmaps, tags = output[0].maps["heatmaps_2"], output[0].maps["tags"]
             scale = np.array([width / heatmaps.shape[1], height / heatmaps.shape[0]])
-            region = box.region(heatmaps.shape[:2], 2) if self.protocol.sizes == "letterbox" else None
+            region = box.region(heatmaps.shape[:2], scale[0]) if self.protocol.sizes == "letterbox" else None
             people, scores = decode_live(heatmaps, tags, self.settings, self.keypoints.grouping, region)
         else:
             one = self.protocol.scales.index(1.0) if 1.0 in self.protocol.scales else 0

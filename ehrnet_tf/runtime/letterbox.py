@@ -37,7 +37,7 @@ class Letterbox:
         """(..., 2) input coordinates x, y → (..., 2) picture coordinates, which may lie outside the picture."""
         return (np.asarray(xy) - (self.dx, self.dy)) / self.scale
 
-    def region(self, size: tuple[int, int], stride: int = 1) -> tuple[int, int, int, int]:
+    def region(self, size: tuple[int, int], stride: float = 1) -> tuple[int, int, int, int]:
         """The cells of maps that are not wholly outside the picture.
 
         Args:

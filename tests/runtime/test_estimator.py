@@ -3,11 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ehrnet_tf.decoding import DecoderSettings
+from ehrnet_tf.decoding import DecoderSettings, View
 from ehrnet_tf.errors import ModelFileError, UsageError
 from ehrnet_tf.filters import Filters
 from ehrnet_tf.keypoints import load
-from ehrnet_tf.runtime.estimator import PoseEstimator
+from ehrnet_tf.runtime.estimator import PoseEstimator, Prepared
+from ehrnet_tf.runtime.letterbox import fit
 from ehrnet_tf.runtime.metadata import model_metadata
 from ehrnet_tf.runtime.protocol import Protocol
 from ehrnet_tf.runtime.runners import KerasRunner, Runner
@@ -191,3 +192,13 @@ def test_filters_are_part_of_a_call_and_of_its_description():
     assert strict.describe() == "letterbox to 128x128, no flip, single scale, live decoder, at least 18 joints"
     prepared = strict.prepare(image)
     assert len(strict.decode(strict.run([prepared])[0], prepared)) == 0
+
+
+def test_the_live_decoder_knows_the_padding_at_every_scale():
+    estimator = PoseEstimator(DrawnMaps([], (64, 64)), min_score=0)
+    box = fit((64, 32), (64, 64))  # 16 columns of padding on either side
+    maps = {"heatmaps_2": np.zeros((48, 48, 17), np.float32), "tags": np.zeros((24, 24, 17), np.float32)}  # scale 1.5
+    maps["heatmaps_2"][20, 13, 0] = 0.5  # at 18 pixels
+    maps["heatmaps_2"][20, 5, 0] = maps["heatmaps_2"][20, 40, 0] = 0.9  # at 7 and 54
+    poses = estimator.decode([View(maps)], Prepared((), box, (64, 64)))
+    np.testing.assert_allclose(poses.keypoints[:, 0, :2], [[2, 20.5 * 64 / 48]], atol=1e-4)
