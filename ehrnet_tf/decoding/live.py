@@ -39,7 +39,7 @@ def decode_live(
 
     Candidates are the cells that exceed ``threshold`` and equal the maximum of the window around them; they are grouped
     by `group_greedily`; a grouped joint lies where a quadratic, fitted by least squares to the logarithms of the 3x3
-    cells round the peak, has its maximum (within one cell).
+    cells round the peak, has its maximum (within one cell). The first ``max_people`` people are refined.
 
     Args:
       heatmaps: (H, W, K) float, stage 2's.
@@ -82,7 +82,7 @@ def decode_live(
     people = group_greedily(candidates, settings, grouping)
     scores = people[:, :, 2].mean(axis=1)
     if settings.refine and len(people):
-        _refine(people, cells, cell_tags)
+        _refine(people[: settings.max_people], cells, cell_tags)
     return people, scores
 
 
