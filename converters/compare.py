@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ehrnet_tf.converters.serving import decoder_function
 from ehrnet_tf.errors import EhrnetError
-from ehrnet_tf.runtime.runners import KerasRunner, Runner
+from ehrnet_tf.runtime.runners import OUTPUTS, KerasRunner, Runner
 
 _CERTAIN = 0.3  # people of at least this score must be found again
+_STRAY = 1e-3  # of their range that a float32 file's maps may be away
 _FARTHEST = 1.0  # pixels that a float32 file's keypoints may be away
 
 
@@ -49,6 +51,33 @@ class PoseComparison:
                 f"{path}: finds other people than the model: {self.lost} of {self.people} lost, keypoints up to "
                 f"{self.worst:.1f} pixels away; the conversion went wrong"
             )
+
+
+def compare(source: KerasRunner, exported: Runner, path: str | os.PathLike) -> dict[str, Any]:
+    """Compares a float32 file with the model that it was made of, on random pictures.
+
+    Args:
+      source: the model.
+      exported: the file.
+      path: what error messages call the file.
+
+    Returns:
+      "difference": the largest of the maps, in units of their range; of the graph "poses" instead "poses": see
+      `PoseComparison`.
+
+    Raises:
+      EhrnetError: the file strays from the model.
+    """
+    pictures = random_pictures(exported.input_size or tuple(source.metadata["input"].get("nominal") or (64, 64)))
+    if exported.graph == "poses":
+        poses = compare_poses(source, exported, pictures)
+        poses.check(path)
+        return {"poses": poses.to_dict()}
+    found, expected = (runner(np.stack(pictures)) for runner in (exported, source))
+    difference = max(float(np.abs(found[n] - expected[n]).max() / np.ptp(expected[n])) for n in OUTPUTS)
+    if not difference <= _STRAY:
+        raise EhrnetError(f"{path}: gives other maps than the model, up to {difference:.3g} of their range away")
+    return {"difference": difference}
 
 
 def compare_poses(source: KerasRunner, exported: Runner, pictures: Sequence[np.ndarray]) -> PoseComparison:

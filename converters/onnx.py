@@ -7,21 +7,19 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ehrnet_tf.converters.compare import compare_poses, random_pictures
-from ehrnet_tf.converters.serving import PEOPLE, serving_function, source_runner
-from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
+from ehrnet_tf.converters.compare import compare
+from ehrnet_tf.converters.serving import serving_function, source_runner
+from ehrnet_tf.decoding.live import PEOPLE
+from ehrnet_tf.errors import MissingExtraError, UsageError
 from ehrnet_tf.files import atomic_path
 from ehrnet_tf.runtime.metadata import MEMBER
 from ehrnet_tf.runtime.onnx_runner import OnnxRunner
-from ehrnet_tf.runtime.runners import GRAPHS, OUTPUTS
+from ehrnet_tf.runtime.runners import GRAPHS
 
 if TYPE_CHECKING:
     import keras
 
 OPSET = 17
-_FARTHEST = 1e-3  # that maps may be away from the model's, in units of their range
 
 
 def export_onnx(
@@ -44,9 +42,7 @@ def export_onnx(
       metadata: of the model, see `runtime.metadata`; None: `model_metadata(model)`.
 
     Returns:
-      "path", "graph", "bytes", "ops": how many operators of each type, and "difference": the largest of the maps from
-      the model's, in units of their range, on random pictures; with "poses" instead "poses": see
-      `compare.PoseComparison`.
+      "path", "graph", "bytes", "ops": how many operators of each type, and what `compare.compare` gives.
 
     Raises:
       UsageError: an unknown graph, or a model of free size.
@@ -83,16 +79,4 @@ def export_onnx(
         for node in converted.graph.node:
             ops[node.op_type] = ops.get(node.op_type, 0) + 1
         report = {"path": str(out_path), "graph": graph, "bytes": temporary.stat().st_size, "ops": ops}
-        exported = OnnxRunner(temporary)
-        pictures = random_pictures(source.input_size)
-        if graph == "poses":
-            comparison = compare_poses(source, exported, pictures)
-            comparison.check(out_path)
-            return {**report, "poses": comparison.to_dict()}
-        found, expected = (runner(np.stack(pictures)) for runner in (exported, source))
-        difference = max(float(np.abs(found[n] - expected[n]).max() / np.ptp(expected[n])) for n in OUTPUTS)
-        if not difference <= _FARTHEST:
-            raise EhrnetError(
-                f"{out_path}: gives other maps than the model, up to {difference:.3g} of their range away"
-            )
-        return {**report, "difference": difference}
+        return {**report, **compare(source, OnnxRunner(temporary), out_path)}

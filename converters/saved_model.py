@@ -9,18 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ehrnet_tf.converters.compare import random_pictures
-from ehrnet_tf.converters.serving import PEOPLE, serving_function, source_runner
-from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
+from ehrnet_tf.converters.compare import compare
+from ehrnet_tf.converters.serving import serving_function, source_runner
+from ehrnet_tf.decoding.live import PEOPLE
+from ehrnet_tf.errors import MissingExtraError, UsageError
 from ehrnet_tf.runtime.metadata import MEMBER
-from ehrnet_tf.runtime.runners import GRAPHS, SavedModelRunner
+from ehrnet_tf.runtime.runners import SavedModelRunner
 
 if TYPE_CHECKING:
     import keras
-
-_FARTHEST = 1e-3  # that maps may be away from the model's, and poses in pixels
 
 
 def export_saved_model(
@@ -43,7 +40,7 @@ def export_saved_model(
       metadata: of the model, see `runtime.metadata`; None: `model_metadata(model)`.
 
     Returns:
-      "path", "graph", "bytes", "difference": the largest from the model, on a random picture.
+      "path", "graph", "bytes", and what `compare.compare` gives.
 
     Raises:
       UsageError: the folder exists, an unknown graph, a model of free size for "poses".
@@ -69,12 +66,7 @@ def export_saved_model(
         folder = Path(temporary) / "model"
         tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
         (folder / MEMBER).write_text(json.dumps(source.metadata, indent=1), encoding="utf-8")
-        size = source.input_size or tuple(source.metadata["input"].get("nominal") or (64, 64))
-        picture = random_pictures(size, 1)[0][None]
-        found, expected = SavedModelRunner(folder)(picture), function(tf.constant(picture))
-        difference = max(float(np.abs(found[n] - expected[n].numpy()).max()) for n in GRAPHS[graph])
-        if difference > _FARTHEST:
-            raise EhrnetError(f"{out}: gives other {graph} than the model, up to {difference:.3g} away")
+        difference = compare(source, SavedModelRunner(folder), out)
         shutil.move(folder, out)
     size_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return {"path": str(out), "graph": graph, "bytes": size_bytes, "difference": difference}
+    return {"path": str(out), "graph": graph, "bytes": size_bytes, **difference}

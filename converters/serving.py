@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ehrnet_tf.decoding.live import PEOPLE
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.runtime.metadata import decoder_settings, model_metadata
 from ehrnet_tf.runtime.runners import GRAPHS, KerasRunner
@@ -12,8 +13,6 @@ from ehrnet_tf.runtime.runners import GRAPHS, KerasRunner
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-PEOPLE = 30  # the most that a file with the decoder inside finds
 
 
 def source_runner(

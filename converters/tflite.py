@@ -14,19 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ehrnet_tf.converters.compare import compare_poses, random_pictures
-from ehrnet_tf.converters.serving import PEOPLE, decoder_function, source_runner
+from ehrnet_tf.converters.serving import decoder_function, source_runner
 from ehrnet_tf.converters.tflite_join import join
+from ehrnet_tf.decoding.live import PEOPLE
 from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
 from ehrnet_tf.files import atomic_path
 from ehrnet_tf.runtime.metadata import STRIDES, append_metadata
-from ehrnet_tf.runtime.runners import (
-    OUTPUTS,
-    STRIDE,
-    KerasRunner,
-    TFLiteRunner,
-    describe_size,
-    open_interpreter,
-)
+from ehrnet_tf.runtime.runners import OUTPUTS, STRIDE, KerasRunner, TFLiteRunner, describe_size, open_interpreter
 
 if TYPE_CHECKING:
     import keras

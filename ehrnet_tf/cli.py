@@ -217,10 +217,9 @@ def predict(args: argparse.Namespace) -> None:
     from ehrnet_tf.files import atomic_path, write_json
     from ehrnet_tf.images import find_pictures, output_paths, read_image
     from ehrnet_tf.runtime.estimator import PoseEstimator
-
-    paths = find_pictures(args.inputs)
     from ehrnet_tf.runtime.protocol import Protocol
 
+    paths = find_pictures(args.inputs)
     protocol = Protocol("exact" if args.exact else "live")
     estimator = PoseEstimator(
         args.model, threads=args.threads, min_score=args.min_score, protocol=protocol, filters=chosen_filters(args)

@@ -13,10 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from ehrnet_tf.decoding.decoder import DecoderSettings, grouping_order
-from ehrnet_tf.decoding.live import EARLIER, FLATTEST, LOWEST, ROUND, fit_matrix
+from ehrnet_tf.decoding.live import EARLIER, FIT, FLATTEST, LOWEST, PEOPLE, ROUND
 from ehrnet_tf.errors import UsageError
 
-PEOPLE = 30
 ROUNDS = 2  # of mutual best pairs a keypoint; the third changes no AP in docs/decoding.md
 _SAMPLED = 16  # of so many pixels along an edge, one tells padding from picture
 _FAR = 1e6  # added to the cost of pairs that must not be
@@ -152,7 +151,7 @@ def _fit(
     window = _read(heat, near_y, near_x, keypoint[:, :, None])
     least = tf.maximum(window[:, :, 4:5] * LOWEST, np.finfo(np.float32).tiny)
     logs = tf.reshape(tf.math.log(tf.maximum(window, least)), (-1, 9))
-    coefficients = tf.reshape(tf.matmul(logs, fit_matrix()), (*y.shape, 5))
+    coefficients = tf.reshape(tf.matmul(logs, FIT), (*y.shape, 5))
     slope_x, slope_y, curve_x, curve_y, twist = (coefficients[:, :, i] for i in range(5))
     determinant = curve_x * curve_y - twist * twist
     round_top = tf.logical_and(determinant > FLATTEST, curve_x < 0)

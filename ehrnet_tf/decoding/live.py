@@ -20,11 +20,17 @@ from ehrnet_tf.errors import UsageError
 
 Region = tuple[int, int, int, int]  # top, left, bottom, right, in cells; the last two exclusive
 
+PEOPLE = 30  # the most that a file with the decoder inside finds, if nothing else is said
 ROUND = 4.0  # cost of one step of the rounded tag distance: more than any heat
 EARLIER = 1e-3  # cost of a person for each one opened before: of people with equal tags, the first gets the joint
 FITTED = 3  # side of the window that a peak's place is fitted to, cells
 FLATTEST = 1e-4  # determinant of the curvatures of a peak that has a place: a Gaussian of 10 cells, or a ridge
 LOWEST = 1e-3  # of the peak's heat: what a neighbour counts at least, lest its logarithm runs away
+
+_Y, _X = np.repeat([-1.0, 0, 1], 3), np.tile([-1.0, 0, 1], 3)
+# (9, 5): 3x3 values, row by row, to slopes and curvatures in x and y, and twist, of the quadratic
+# a + b x + c y + d x²/2 + e y²/2 + f x y that fits them best by least squares.
+FIT = np.column_stack((_X / 6, _Y / 6, _X * _X - 2 / 3, _Y * _Y - 2 / 3, _X * _Y / 4)).astype(np.float32)
 
 
 def decode_live(
@@ -233,16 +239,6 @@ def group_greedily(candidates: Sequence[np.ndarray], settings: DecoderSettings, 
     return people
 
 
-def fit_matrix() -> np.ndarray:
-    """(9, 5) float32: 3x3 values, row by row, to the quadratic's slopes, curvatures (x, y) and twist.
-
-    The quadratic a + b·x + c·y + d·x²/2 + e·y²/2 + f·x·y that fits the nine values best by least squares.
-    """
-    y, x = np.repeat([-1.0, 0, 1], 3), np.tile([-1.0, 0, 1], 3)
-    columns = (x / 6, y / 6, (3 * x * x - 2) / 3, (3 * y * y - 2) / 3, x * y / 4)
-    return np.column_stack(columns).astype(np.float32)
-
-
 def fit(window: np.ndarray) -> np.ndarray:
     """How far from peaks' centres the maxima of fitted quadratics lie.
 
@@ -256,7 +252,7 @@ def fit(window: np.ndarray) -> np.ndarray:
     """
     least = np.maximum(LOWEST * window[:, 1:2, 1:2], np.finfo(np.float32).tiny)
     logs = np.log(np.maximum(window, least)).reshape(-1, 9)
-    slope_x, slope_y, curve_x, curve_y, twist = (logs @ fit_matrix()).T
+    slope_x, slope_y, curve_x, curve_y, twist = (logs @ FIT).T
     determinant = curve_x * curve_y - twist * twist
     round_top = (determinant > FLATTEST) & (curve_x < 0)
     offset = np.column_stack((slope_y * twist - slope_x * curve_y, slope_x * twist - slope_y * curve_x))

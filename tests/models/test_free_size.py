@@ -51,8 +51,8 @@ def test_the_model_itself_stays_as_it_was(build_tiny):
     assert copy.name == fixed.name
     assert [w.path for w in copy.weights] == [w.path for w in fixed.weights]
     copy.set_weights([0 * w for w in copy.get_weights()])
-    for now, then in zip(fixed.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(now, then)
+    for kept, given in zip(fixed.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(kept, given)
     assert_equal_maps(fixed(pictures(64, 64), training=False), before)
 
 
