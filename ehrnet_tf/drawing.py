@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.keypoints import KeypointSet
+from ehrnet_tf.keypoints import Color, KeypointSet
 
 # From the palette of Okabe and Ito, "Color Universal Design", 2008; RGB.
 LEFT = (86, 180, 233)
 RIGHT = (240, 145, 20)
 CENTRE = (0, 190, 140)
+_SIDES = {"left": LEFT, "right": RIGHT, "centre": CENTRE}
 _DARK = (25, 25, 30)
 _SHIFT = 4  # OpenCV's fixed-point coordinates: 1/16 pixel
 
@@ -28,13 +29,14 @@ def draw_poses(
 ) -> np.ndarray:
     """Draws people on a copy of a picture.
 
-    Left, right and central limbs have different colours, told from keypoint names that begin with left_ and right_.
-    Lines become thicker with the person and the picture, and more transparent with a lower score.
+    A keypoint has the colour that the set gives it, a limb the mean of its ends'. Where the set gives none, left, right
+    and central limbs have different colours, told from keypoint names that begin with left_ and right_. Lines become
+    thicker with the person and the picture, and more transparent with a lower score.
 
     Args:
       image: (H, W, 3) uint8, RGB.
       keypoints: (N, K, 3): x and y in pixels, in the continuous frame (the first pixel's centre is 0.5, 0.5), score.
-      keypoint_set: its names and skeleton.
+      keypoint_set: its names, skeleton and colours.
       scores: (N,) scores of the people, written beside the head; None: nothing is written.
       min_score: joints below this, and their limbs, are not drawn.
       labels: N texts to write instead of the scores.
@@ -84,17 +86,16 @@ def _draw_person(image: np.ndarray, joints: np.ndarray, visible: np.ndarray, key
     layer = np.zeros((bottom - top, right - left, 4), np.uint8)
     fixed = np.rint((points - (left + 0.5, top + 0.5)) * (1 << _SHIFT)).astype(int)
     opacity = 0.3 + 0.7 * np.clip(joints[:, 2], 0, 1)
-    sides = [_side(name) for name in keypoint_set.names]
     limbs = [(a, b) for a, b in keypoint_set.skeleton if visible[a] and visible[b]]
     edge = max(1, thickness // 3)
     for extra in (2 * edge, 0):
         for a, b in limbs:
-            colour = _DARK if extra else _limb_colour(sides[a], sides[b])
+            colour = _DARK if extra else limb_color(keypoint_set, a, b)
             ends = fixed[a].tolist(), fixed[b].tolist()
             cv2.line(layer, *ends, _rgba(colour, min(opacity[a], opacity[b])), thickness + extra, cv2.LINE_AA, _SHIFT)
     for k in np.flatnonzero(visible):
         centre = fixed[k].tolist()
-        for colour, size in ((_DARK, radius + edge), (_limb_colour(sides[k], sides[k]), radius)):
+        for colour, size in ((_DARK, radius + edge), (limb_color(keypoint_set, k, k), radius)):
             disc = round(size * (1 << _SHIFT))
             cv2.circle(layer, centre, disc, _rgba(colour, opacity[k]), cv2.FILLED, cv2.LINE_AA, _SHIFT)
     region = image[top:bottom, left:right]
@@ -122,12 +123,20 @@ def _side(name: str) -> str:
     return next((side for side in ("left", "right") if name.lower().startswith(f"{side}_")), "centre")
 
 
-def _limb_colour(first: str, second: str) -> tuple[int, int, int]:
-    """The colour of a limb between keypoints of these sides; one end on a side and one in the centre: the side's."""
-    sides = {first, second} - {"centre"}
-    return {"left": LEFT, "right": RIGHT}[sides.pop()] if len(sides) == 1 else CENTRE
+def limb_color(keypoint_set: KeypointSet, a: int, b: int) -> Color:
+    """The colour, RGB, of the limb between two keypoints, or of one keypoint if they are the same.
+
+    Where neither end has a colour of its own and one is on a side of the body, the other in the centre: the side's.
+    """
+    own = [keypoint_set.colors[k] if keypoint_set.colors else None for k in (a, b)]
+    sides = [_side(keypoint_set.names[k]) for k in (a, b)]
+    if not any(own):
+        chosen = set(sides) - {"centre"}
+        return _SIDES[chosen.pop()] if len(chosen) == 1 else CENTRE
+    ends = [color or _SIDES[side] for color, side in zip(own, sides, strict=True)]
+    return tuple(round((first + second) / 2) for first, second in zip(*ends, strict=True))
 
 
-def _rgba(colour: tuple[int, int, int], opacity: float) -> tuple[float, ...]:
+def _rgba(colour: Color, opacity: float) -> tuple[float, ...]:
     """Premultiplied colour and alpha, 0..255."""
     return (*(float(c * opacity) for c in colour), float(255 * opacity))

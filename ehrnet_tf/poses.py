@@ -55,17 +55,21 @@ class Poses:
         chosen = np.asarray(people, np.intp)
         return dataclasses.replace(self, keypoints=self.keypoints[chosen], scores=self.scores[chosen])
 
-    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:
         """The people in COCO's results format.
 
+        Args:
+          image_id: the picture's id in the annotation file.
+          category_id: the id that the annotation file gives the set's category (COCO: 1 for persons).
+
         Returns:
-          one ``{"image_id", "category_id": 1, "keypoints": [x, y, score, ...], "score"}`` a person, plain numbers:
+          one ``{"image_id", "category_id", "keypoints": [x, y, score, ...], "score"}`` a person, plain numbers:
           coordinates in pixels to 1/1000, scores to 6 decimals.
         """
         return [
             {
                 "image_id": image_id,
-                "category_id": 1,
+                "category_id": category_id,
                 "keypoints": [number for joint in joints for number in joint],
                 "score": score,
             }
@@ -76,12 +80,13 @@ class Poses:
         """The people as plain values for JSON, keypoints by name.
 
         Returns:
-          ``{"image_size": [height, width], "keypoint_set": name, "people": [{"score", "keypoints": {name: [x, y,
-          score]}}]}``, rounded as in ``to_coco``.
+          ``{"image_size": [height, width], "keypoint_set": name, "category": name, "people": [{"score", "keypoints":
+          {name: [x, y, score]}}]}``, rounded as in ``to_coco``; "people" are objects of the set's category.
         """
         return {
             "image_size": list(self.image_size),
             "keypoint_set": self.keypoint_set.name,
+            "category": self.keypoint_set.category,
             "people": [
                 {"score": score, "keypoints": dict(zip(self.keypoint_set.names, joints, strict=True))}
                 for joints, score in self._rounded()

@@ -93,6 +93,18 @@ def test_any_keypoint_set():
     np.testing.assert_allclose(drawn[60, 110], drawing.LEFT, atol=2)
 
 
+def test_colours_of_the_set():
+    data = {"name": "t", "keypoints": ["a", "left_b", "c"], "skeleton": [["a", "left_b"], ["a", "c"]]}
+    lamp = KeypointSet.from_dict({**data, "colors": {"a": [250, 0, 0], "c": "#0000fa"}})
+    people = np.array([[[60.5, 60.5, 1], [160.5, 60.5, 1], [60.5, 160.5, 1]]])
+    drawn = drawing.draw_poses(GREY, people, lamp)
+    np.testing.assert_allclose(drawn[60, 60], [250, 0, 0], atol=2)
+    np.testing.assert_allclose(drawn[160, 60], [0, 0, 250], atol=2)
+    np.testing.assert_allclose(drawn[60, 160], drawing.LEFT, atol=2)  # has none of its own
+    np.testing.assert_allclose(drawn[110, 60], [125, 0, 125], atol=2)  # the mean of the limb's ends
+    np.testing.assert_allclose(drawn[60, 110], (np.array([250, 0, 0]) + drawing.LEFT) / 2, atol=2)
+
+
 @pytest.mark.parametrize(
     ("image", "people"),
     [(GREY[:, :, 0], (1, 17, 3)), (GREY.astype(np.float32), (1, 17, 3)), (GREY, (17, 3)), (GREY, (1, 16, 3))],

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,29 @@ def test_round_trip_and_file(tmp_path):
     assert keypoints.load(box) is box
 
 
+def test_optional_values():
+    data = {
+        "name": "t",
+        "keypoints": ["a", "b", "c"],
+        "colors": {"a": "#0A80ff", "c": [1, 2, 3]},
+        "annotation_keys": ["body", "rest"],
+        "area_per_box": 0.5,
+        "sigmas": ["1e-2", 0.1, 1],
+    }
+    points = KeypointSet.from_dict(data)
+    assert points.colors == ((10, 128, 255), None, (1, 2, 3))
+    assert points.sigmas == (0.01, 0.1, 1.0)
+    assert KeypointSet.from_dict(json.loads(json.dumps(points.to_dict()))) == points
+    assert points.labels({"body": [1, 2, 2], "rest": [3, 4, 1]}) == [1, 2, 2, 3, 4, 1]
+    assert points.labels({"body": [1, 2, 2]}) is None
+    assert points.labels({"body": "all", "rest": []}) == "all"
+
+
+def test_what_is_not_stated_is_not_written():
+    data = keypoints.load("coco").to_dict()
+    assert set(data) == {"name", "category", "keypoints", "flip_pairs", "skeleton", "sigmas", "grouping"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -40,12 +65,32 @@ def test_round_trip_and_file(tmp_path):
         ({"sigmas": [0.1]}, "sigmas must be 3"),
         ({"sigmas": [0.1, 0, 0.1]}, "positive"),
         ({"grouping": ["a", "b"]}, "grouping must name each"),
-        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"colour": "red"}, "unknown key 'colour'; did you mean 'colors'"),
+        ({"zzz": 1}, "unknown key 'zzz'; known: name, category"),
+        ({"keypoints": ["a", " "]}, "keypoints holds an empty name"),
+        ({"keypoints": ["a", None]}, "keypoints holds an empty name"),
+        ({"keypoints": "abc"}, "keypoints must be a list of names"),
+        ({"category": ""}, "category is empty"),
+        ({"flip_pairs": [["a", "a"]]}, "flip_pairs pairs 'a' with itself; name two"),
+        ({"skeleton": [["b", "b"]]}, "skeleton pairs 'b' with itself"),
+        ({"skeleton": "ab"}, "skeleton must be a list of pairs"),
+        ({"sigmas": ["x", 1, 1]}, "sigmas must be 3 positive"),
+        ({"sigmas": [float("nan"), 1, 1]}, "sigmas must be 3 positive"),
+        ({"colors": ["red"]}, "colors must map"),
+        ({"colors": {"d": [0, 0, 0]}}, "colors names 'd', which is not among the keypoints; known: a, b, c"),
+        ({"colors": {"a": "red"}}, "colors: 'a' is 'red'; write"),
+        ({"colors": {"a": None}}, "colors: 'a' is None; write"),
+        ({"colors": {"a": [0, 0]}}, "colors: 'a' is"),
+        ({"colors": {"a": [0, 0, 256]}}, "colors: 'a' is"),
+        ({"annotation_keys": "keypoints"}, "annotation_keys must be a list"),
+        ({"annotation_keys": ["x", "x"]}, "annotation_keys 'x' is listed twice"),
+        ({"area_per_box": 0}, "area_per_box is 0"),
     ],
 )
 def test_bad_sets(change, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         KeypointSet.from_dict({"name": "t", "keypoints": ["a", "b", "c"], **change}, "t.yaml")
+    assert str(caught.value).startswith("t.yaml: ") and "\n" not in str(caught.value)
 
 
 def test_unknown_name_lists_the_built_in():

@@ -34,12 +34,14 @@ def test_coco_results(poses):
     assert len(first["keypoints"]) == 51
     assert first["keypoints"][:4] == [10.25, 20.123, 0.75, 0]
     assert second["keypoints"][-3:] == [30, 40, 0.123457]
+    assert {result["category_id"] for result in poses.to_coco(42, 7)} == {7}
 
 
 def test_dictionary_names_the_keypoints(poses):
     data = json.loads(json.dumps(poses.to_dict()))
     assert data["image_size"] == [48, 64]
     assert data["keypoint_set"] == "coco"
+    assert data["category"] == "person"
     assert [person["score"] for person in data["people"]] == [0.5, 0.25]
     assert list(data["people"][0]["keypoints"]) == list(COCO.names)
     assert data["people"][1]["keypoints"]["right_ankle"] == [30, 40, 0.123457]

@@ -38,7 +38,7 @@ class Record:
       path: the picture's file.
       width, height: of the picture in pixels.
       keypoints: (P, K, 3) float32: x, y in picture pixels and v (0 unlabelled, 1 labelled but hidden, 2 visible).
-      areas: (P,) float32, square pixels, as annotated.
+      areas: (P,) float32, square pixels, as annotated; where they are not, the boxes' times the set's ``area_per_box``.
       boxes: (P, 4) float32: left, top, width, height in pixels.
       mask: a PNG picture of (height, width) uint8, 0 where people are unlabelled (crowds, people without keypoints)
         and 255 elsewhere; empty where there is no such region.
@@ -53,6 +53,17 @@ class Record:
     boxes: np.ndarray
     mask: bytes
 
+    def read(self) -> bytes:
+        """The picture's file.
+
+        Raises:
+          DataError: it cannot be read.
+        """
+        try:
+            return Path(self.path).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}); restore the file") from error
+
 
 @dataclasses.dataclass(frozen=True)
 class Records(Sequence):
@@ -63,12 +74,14 @@ class Records(Sequence):
       keypoints: the keypoint set.
       items: one `Record` a picture.
       skipped: path of every picture left out (``annotation ID`` where there is none) → the reason, one line.
+      category_id: the json's id of the set's category.
     """
 
     annotation_file: Path
     keypoints: KeypointSet
     items: tuple[Record, ...]
     skipped: dict[str, str]
+    category_id: Any
 
     def __len__(self) -> int:
         return len(self.items)
@@ -146,7 +159,7 @@ def read_records(
         if size != (image["width"], image["height"]):
             skipped[str(file)] = "is {}x{} pixels, the json says {}x{}".format(*size, image["width"], image["height"])
             continue
-        record, lost = _build_record(image_id, image, file, by_image[image_id], len(keypoint_set), path)
+        record, lost = _build_record(image_id, image, file, by_image[image_id], keypoint_set, path)
         records.append(record)
         outside += lost
 
@@ -154,7 +167,7 @@ def read_records(
     if not records:
         reason = next(iter(skipped.items()), ("no picture", "has annotations"))
         raise DataError(f"{path}: no usable picture in {root / split} ({' '.join(reason)}); check the pictures there")
-    return Records(path, keypoint_set, tuple(records), skipped)
+    return Records(path, keypoint_set, tuple(records), skipped, category)
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -179,7 +192,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not readable as JSON ({reason}); copy or export the file again") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
-            raise DataError(f"{path}: has no list '{key}'; a COCO person_keypoints file is needed")
+            raise DataError(f"{path}: has no list '{key}'; a COCO keypoint file is needed")
     if not data["images"]:
         raise DataError(f"{path}: lists no pictures; an empty split cannot be used")
     return data
@@ -191,11 +204,7 @@ def _find_category(categories: list, keypoint_set: KeypointSet, path: Path) -> A
     for category in categories:
         if isinstance(category, dict) and "id" in category and isinstance(category.get("keypoints"), list):
             if category.get("name") == keypoint_set.category:
-                if len(category["keypoints"]) != len(keypoint_set):
-                    raise DataError(
-                        f"{path}: category '{keypoint_set.category}' names {len(category['keypoints'])} keypoints, the "
-                        f"set '{keypoint_set.name}' {len(keypoint_set)}; give the matching set as model.keypoints"
-                    )
+                _check_names(category["keypoints"], keypoint_set, path)
                 return category["id"]
             names.append(str(category.get("name")))
     if names:
@@ -203,7 +212,24 @@ def _find_category(categories: list, keypoint_set: KeypointSet, path: Path) -> A
             f"{path}: no category '{keypoint_set.category}' with keypoints, only {', '.join(names)}; name one of them "
             f"as 'category' of the keypoint set"
         )
-    raise DataError(f"{path}: no category lists keypoints; a COCO person_keypoints file is needed, not instances")
+    raise DataError(f"{path}: no category lists keypoints; a COCO keypoint file is needed, not instances")
+
+
+def _check_names(names: list, keypoint_set: KeypointSet, path: Path) -> None:
+    """A category must have the set's number of keypoints, and, if it has the very names, their order."""
+    if len(keypoint_set.annotation_keys) > 1:
+        return  # such a category names the keypoints of the first list alone
+    category, remedy = f"{path}: category '{keypoint_set.category}'", "give the matching set as model.keypoints"
+    if len(names) != len(keypoint_set):
+        raise DataError(
+            f"{category} names {len(names)} keypoints, the set '{keypoint_set.name}' {len(keypoint_set)}; {remedy}"
+        )
+    for there, here in zip(names, keypoint_set.names, strict=True):
+        if there != here and set(map(str, names)) == set(keypoint_set.names):
+            raise DataError(
+                f"{category} has '{there}' where the set '{keypoint_set.name}' has '{here}': the same keypoints in "
+                f"another order; {remedy}"
+            )
 
 
 def _check_images(images: list, path: Path) -> dict[Any, dict]:
@@ -220,7 +246,7 @@ def _check_images(images: list, path: Path) -> dict[Any, dict]:
 
 
 def _build_record(
-    image_id: Any, image: dict, file: Path, annotations: list[dict], k: int, path: Path
+    image_id: Any, image: dict, file: Path, annotations: list[dict], keypoint_set: KeypointSet, path: Path
 ) -> tuple[Record, int]:
     """The record of a picture, and how many labelled keypoints lay outside it."""
     width, height = image["width"], image["height"]
@@ -229,14 +255,14 @@ def _build_record(
     for annotation in annotations:
         box = _box(annotation)
         if not annotation.get("iscrowd"):
-            points = _keypoints(annotation, k, path)
+            points = _keypoints(annotation, keypoint_set, path)
             x, y = points[:, 0], points[:, 1]
             lost = (points[:, 2] > 0) & ~((x >= 0) & (x < width) & (y >= 0) & (y < height))
             points[lost] = 0
             outside += int(lost.sum())
             if (points[:, 2] > 0).any():
                 people.append(points)
-                areas.append(_number(annotation.get("area"), box[2] * box[3]))
+                areas.append(_number(annotation.get("area"), box[2] * box[3] * keypoint_set.area_per_box))
                 boxes.append(box)
                 continue
         regions.append((annotation.get("segmentation"), box))
@@ -245,7 +271,7 @@ def _build_record(
         path=str(file),
         width=width,
         height=height,
-        keypoints=np.array(people, np.float32).reshape(-1, k, 3),
+        keypoints=np.array(people, np.float32).reshape(-1, len(keypoint_set), 3),
         areas=np.array(areas, np.float32),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         mask=region_mask_png(regions, height, width),
@@ -253,16 +279,16 @@ def _build_record(
     return record, outside
 
 
-def _keypoints(annotation: dict, k: int, path: Path) -> np.ndarray:
+def _keypoints(annotation: dict, keypoint_set: KeypointSet, path: Path) -> np.ndarray:
     """(K, 3) float32; whatever has v = 0 is all zeros."""
-    values = annotation.get("keypoints")
+    k, values = len(keypoint_set), keypoint_set.labels(annotation)
     try:
         points = np.array(values, np.float32).reshape(k, 3)
     except (TypeError, ValueError):
         held = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
         raise DataError(
-            f"{path}: annotation {annotation.get('id')}: keypoints must be {3 * k} numbers ({k} times x, y, v), not "
-            f"{held}; correct it or remove the annotation"
+            f"{path}: annotation {annotation.get('id')}: {' + '.join(keypoint_set.annotation_keys)} must be {3 * k} "
+            f"numbers ({k} times x, y, v), not {held}; correct it or remove the annotation"
         ) from None
     points[~(points[:, 2] > 0)] = 0
     return points

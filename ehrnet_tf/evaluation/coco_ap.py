@@ -27,7 +27,7 @@ def average_precision(
     """The ten COCO keypoint figures.
 
     Args:
-      ground_truth: the path of a COCO person_keypoints json, or its contents.
+      ground_truth: the path of a COCO keypoint json, or its contents.
       results: COCO results: image_id, keypoints (3 K numbers: x, y, score), score; all of the set's category.
       keypoints: the set; its category is scored, with its sigmas.
       image_ids: the pictures to score; None: all that the ground truth lists.
@@ -71,7 +71,7 @@ def coco_scoring(
 
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         scoring = COCOeval(
-            _index(COCO(), truth["images"], _complete(truth["annotations"], category)),
+            _index(COCO(), truth["images"], _complete(truth["annotations"], category, keypoints)),
             _index(COCO(), truth["images"], _detections(results, category)),
             "keypoints",
         )
@@ -92,7 +92,7 @@ def _read(ground_truth: str | os.PathLike | Mapping[str, Any]) -> tuple[Mapping[
             raise DataError(f"{source}: not readable as JSON ({' '.join(str(error).split())})") from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(ground_truth, Mapping) or not isinstance(ground_truth.get(key), list):
-            raise DataError(f"{source}: has no list '{key}'; a COCO person_keypoints file is needed")
+            raise DataError(f"{source}: has no list '{key}'; a COCO keypoint file is needed")
     return ground_truth, source
 
 
@@ -103,22 +103,22 @@ def _find_category(truth: Mapping[str, Any], keypoints: KeypointSet, source: str
     raise DataError(f"{source}: has no category '{keypoints.category}'; name its own as the keypoint set's category")
 
 
-def _complete(annotations: Sequence[Mapping[str, Any]], category: Any) -> list[dict[str, Any]]:
-    """Copies of the category's annotations with the keys that COCOeval counts on and hand-made files lack."""
+def _complete(annotations: Sequence[Mapping[str, Any]], category: Any, keypoints: KeypointSet) -> list[dict[str, Any]]:
+    """Copies of the category's annotations with the keys that COCOeval counts on and hand-made files lack.
+
+    Where the keypoints stand in several lists, "keypoints" and "num_keypoints" of the copies are those of them all.
+    """
     completed = []
     for number, annotation in enumerate(annotations, start=1):
         if annotation.get("category_id") != category:
             continue
-        points = annotation.get("keypoints") or [0, 0, 0]
+        points = keypoints.labels(annotation) or [0, 0, 0]
+        labelled = {"keypoints": points, "num_keypoints": sum(v > 0 for v in points[2::3])}
         box = annotation.get("bbox") or _box(points)
-        defaults = {
-            "iscrowd": 0,
-            "keypoints": points,
-            "num_keypoints": sum(v > 0 for v in points[2::3]),
-            "bbox": box,
-            "area": box[2] * box[3],
-        }
-        completed.append({**defaults, **annotation, "id": number})  # COCOeval takes an id of 0 for "unmatched"
+        defaults = {"iscrowd": 0, "bbox": box, "area": box[2] * box[3] * keypoints.area_per_box, **labelled}
+        joined = labelled if len(keypoints.annotation_keys) > 1 else {}
+        # COCOeval takes an id of 0 for "unmatched"
+        completed.append({**defaults, **annotation, **joined, "id": number})
     return completed
 
 

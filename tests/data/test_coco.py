@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from ehrnet_tf.config import Config, DataConfig
 from ehrnet_tf.data.coco import load_records, read_records
 from ehrnet_tf.errors import DataError
+from ehrnet_tf.keypoints import load
 
 
 def decode(png):
@@ -208,6 +209,25 @@ def test_categories(coco_folder):
     fails(coco_folder.write(), "no category 'person'", "only hand")
     del category["keypoints"]
     fails(coco_folder.write(), "no category lists keypoints")
+
+
+def test_the_same_keypoints_in_another_order(coco_folder):
+    coco_folder.person(coco_folder.picture())
+    names = coco_folder.data["categories"][0]["keypoints"]
+    names[1], names[2] = names[2], names[1]
+    fails(
+        coco_folder.write(), "has 'right_eye' where the set 'coco' has 'left_eye'", "another order", "model.keypoints"
+    )
+    names[1:3] = ["eye_l", "eye_r"]  # other words are no fault
+    assert len(read_records(coco_folder.write(), "train")) == 1
+
+
+def test_area_of_an_annotation_without_one(coco_folder):
+    annotation = coco_folder.person(coco_folder.picture(), keypoints=[10, 10, 2] * 14)
+    coco_folder.data["categories"][0]["keypoints"] = list(load("crowdpose").names)
+    del annotation["area"]
+    (record,) = read_records(coco_folder.write(), "train", "crowdpose")
+    np.testing.assert_allclose(record.areas, [0.53 * 20 * 30])
 
 
 @pytest.mark.parametrize("keypoints", [None, "x", [1, 2, 3], ["a"] * 51, [[1]] * 50, {}])

@@ -105,6 +105,34 @@ def test_sigmas_are_the_sets(truth):
     assert average_precision(truth, results, strict)["AP"] < average_precision(truth, results, COCO)["AP"]
 
 
+def crowd_data():
+    """People in CrowdPose's format, without areas, and results, at random."""
+    rng = np.random.default_rng(7)
+    images, annotations, results = [], [], []
+    for image_id in range(1, 21):
+        images.append({"id": image_id, "crowdIndex": 0.05 * image_id})
+        for _ in range(image_id % 4 + 1):
+            left, top, width, height = *rng.uniform(0, 200, 2), *rng.uniform(40, 200, 2)
+            x, y = rng.uniform(left, left + width, 14), rng.uniform(top, top + height, 14)
+            points = np.column_stack([x, y, rng.integers(0, 3, 14)])
+            annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": 1, "iscrowd": 0}
+            annotation |= {"bbox": [left, top, width, height], "num_keypoints": int((points[:, 2] == 2).sum())}
+            annotations.append(annotation | {"keypoints": points.ravel().tolist()})
+            points[:, :2] += rng.normal(0, rng.choice([1, 4, 10]), (14, 2))
+            points[:, 2] = 1
+            result = {"image_id": image_id, "category_id": 1, "keypoints": points.ravel().tolist()}
+            results.append(result | {"score": rng.random()})
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}, results
+
+
+def test_crowdpose_as_its_own_evaluation():
+    """Expected: xtcocotools 1.14.3, "keypoints_crowd" with use_area=False, on the same data."""
+    figures = average_precision(*crowd_data(), load("crowdpose"))
+    expected = {"AP": 0.6027299134582522, "AP50": 0.8954661180403756, "AP75": 0.5222482723281191}
+    expected |= {"AR": 0.732, "AR50": 0.92, "AR75": 0.7}
+    assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+
+
 def test_bad_ground_truth(truth, tmp_path):
     with pytest.raises(DataError, match=r"none\.json"):
         average_precision(tmp_path / "none.json", [], COCO)
