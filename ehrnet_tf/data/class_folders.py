@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from ehrnet_tf.config import ClassifierDataConfig
 from ehrnet_tf.data.pictures import PictureError, picture_size
-from ehrnet_tf.data.pipeline import replace_failures
 from ehrnet_tf.errors import DataError
 
 _LOG = logging.getLogger("ehrnet_tf.data")
@@ -137,7 +136,7 @@ def class_dataset(
         return picture, label
 
     dataset = tf.data.Dataset.zip(dataset, seeds).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = replace_failures(dataset, len(pictures))
+    dataset = _replace_failures(dataset, len(pictures))
     return dataset.batch(batch, drop_remainder=config is not None).prefetch(tf.data.AUTOTUNE)
 
 
@@ -171,3 +170,10 @@ def _random_crop(picture: tf.Tensor, size: int, config: ClassifierDataConfig, se
 def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
     picture = tf.image.resize(picture, (size, size), antialias=True)
     return tf.ensure_shape(tf.clip_by_value(picture, 0, 255), (size, size, 3))
+
+
+def _replace_failures(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """``count`` elements: one that fails is logged and left out, and another one comes a second time at the end."""
+    dataset = dataset.ignore_errors(log_warning=True)
+    dataset = dataset.concatenate(dataset.repeat()).take(count)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from ehrnet_tf.config import Config
-from ehrnet_tf.data import targets, transforms
+from ehrnet_tf.data import targets
 from ehrnet_tf.data.coco import Records, load_records
+from ehrnet_tf.data.samples import Samples
 from ehrnet_tf.errors import UsageError
 
 
@@ -21,6 +23,8 @@ def coco_dataset(
     training: bool = True,
     seed: int | None = None,
     records: Records | None = None,
+    first_step: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of pictures, targets and masks of a COCO keypoint data set. S: input side, K: keypoints, B: batch size.
 
@@ -35,8 +39,7 @@ def coco_dataset(
 
     One pass is one epoch. In training, pictures are shuffled and augmented anew in every pass, as the seed decides, and
     an incomplete last batch is dropped; otherwise they are letterboxed, in the json's order. A picture that fails to
-    decode at run time is logged and left out, and another one comes a second time at the end, so that the number of
-    batches is always ``len(dataset)``.
+    decode at run time is logged, and counts nothing in the loss (see `samples.Samples`).
 
     Args:
       root, split: see `ehrnet_tf.data.coco.read_records`.
@@ -44,11 +47,13 @@ def coco_dataset(
       training: see above; also chooses ``data.limit`` or ``data.val_limit``.
       seed: of order and augmentation; None: ``train.seed``.
       records: what `load_records` gave for the same arguments, so that the files are not read twice.
+      first_step: training batches without end, from this one (counted from 0) on: what a run goes on with.
+      share: (index, count): this process' part of every batch, B / count pictures; for training without end.
 
     Raises:
       DataError: the data set cannot be used (see `read_records`).
-      UsageError: the input size is not a positive multiple of 32, or there are fewer training pictures than make a
-        batch.
+      UsageError: the input size is not a positive multiple of 32, there are fewer training pictures than make a batch,
+        or a batch cannot be shared equally.
     """
     size, batch = input_size(config), config.train.batch_size
     if records is None:
@@ -57,26 +62,39 @@ def coco_dataset(
         raise UsageError(
             f"train.batch_size {batch}: more than the {len(records)} pictures of {records.annotation_file}"
         )
+    if batch % share[1]:
+        raise UsageError(f"train.batch_size {batch}: must be a multiple of the {share[1]} processes")
     seed = config.train.seed if seed is None else seed
 
-    dataset = tf.data.Dataset.range(len(records))
-    if training:
-        dataset = dataset.shuffle(min(config.data.shuffle, len(records)), seed=seed)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
-    dataset = tf.data.Dataset.zip(dataset, seeds)
-    dataset = dataset.map(
-        _reader(records, config, size, training and config.augment.enabled), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    dataset = replace_failures(dataset, len(records))
+    steps = len(records) // batch if training else -(-len(records) // batch)
+    length = steps * batch if training else len(records)
+    augment = config.augment if training and config.augment.enabled else None
+    samples = Samples(records, size, augment, seed if training else None, length)
+    if first_step is None:
+        numbers = _passes(length) if training else tf.data.Dataset.range(length)
+    else:
+        mine = batch // share[1]
+        numbers = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max).flat_map(
+            lambda step: tf.data.Dataset.range(step * batch + share[0] * mine, step * batch + (share[0] + 1) * mine)
+        )
+        batch = mine
+    dataset = numbers.map(_reader(samples, size, len(records.keypoints)), num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.padded_batch(batch, drop_remainder=training)
-    return dataset.map(_targets(config), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(_targets(config), num_parallel_calls=tf.data.AUTOTUNE)
+    if first_step is None:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    dataset.samples = samples  # for who asks why it ended
+    return dataset
 
 
-def replace_failures(dataset: tf.data.Dataset, count: int) -> tf.data.Dataset:
-    """``count`` elements: one that fails is logged and left out, and another one comes a second time at the end."""
-    dataset = dataset.ignore_errors(log_warning=True)
-    dataset = dataset.concatenate(dataset.repeat()).take(count)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
+def _passes(length: int) -> tf.data.Dataset:
+    """The numbers of a pass over the data; every iteration is the next pass."""
+    count = itertools.count()
+    begin = tf.data.Dataset.from_tensors(0).map(
+        lambda _: tf.numpy_function(lambda: np.int64(next(count)), [], tf.int64) * length
+    )
+    return begin.flat_map(lambda first: tf.data.Dataset.range(first, first + length))
 
 
 def input_size(config: Config) -> int:
@@ -93,47 +111,16 @@ def input_size(config: Config) -> int:
     return size
 
 
-def _reader(records: Records, config: Config, size: int, augment: bool) -> Callable:
-    """The function (index, seed (2,)) → picture, keypoints (P, K, 3) in input pixels, masks at 1/4 and 1/2."""
-    paths = tf.constant([r.path for r in records])
-    masks = tf.constant([r.mask for r in records])
-    sizes = tf.constant([(r.height, r.width) for r in records], tf.int32)
-    people = tf.constant(np.concatenate([r.keypoints for r in records]))
-    ends = tf.constant(np.cumsum([0] + [len(r.keypoints) for r in records]))
-    flip_order = records.keypoints.flip_order
+def _reader(samples: Samples, size: int, k: int) -> Callable:
+    """The function that makes a sample's number a picture, keypoints (P, K, 3), and masks at 1/4 and 1/2."""
 
-    def read(index: tf.Tensor, seed: tf.Tensor):
-        # Takes PNG too. The method is OpenCV's; TensorFlow's default differs by a grey level, which a network notices.
-        picture = tf.io.decode_jpeg(tf.io.read_file(paths[index]), channels=3, dct_method="INTEGER_ACCURATE")
-        shape = tf.shape(picture)
-        tf.debugging.assert_equal(shape[:2], sizes[index], message=paths[index])
-        keypoints = people[ends[index] : ends[index + 1]]
-        if augment:
-            matrix, mirrored = transforms.random_matrix(shape[0], shape[1], size, config.augment, seed)
-            swapped = transforms.mirror_keypoints(keypoints, flip_order)
-            keypoints = tf.where(mirrored, swapped, keypoints)
-        else:
-            matrix = transforms.letterbox_matrix(shape[0], shape[1], size)
-        keypoints = transforms.warp_keypoints(keypoints, matrix, size)
-        keypoints = tf.boolean_mask(keypoints, tf.reduce_any(keypoints[..., 2] > 0, axis=1))  # people still in sight
-        mask = _mask(masks[index], shape)
-        return (
-            transforms.warp_picture(picture, matrix, size),
-            keypoints,
-            transforms.warp_mask(mask, transforms.scale_matrix(matrix, 1 / 4), size // 4),
-            transforms.warp_mask(mask, transforms.scale_matrix(matrix, 1 / 2), size // 2),
-        )
+    def read(number: tf.Tensor):
+        types = (tf.uint8, tf.float32, tf.uint8, tf.uint8)
+        arrays = tf.numpy_function(samples, [number], types, stateful=False)
+        shapes = ((size, size, 3), (None, k, 3), (size // 4, size // 4), (size // 2, size // 2))
+        return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True))
 
     return read
-
-
-def _mask(png: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    """(H, W, 1) uint8 of a record's mask; all 255 where it has none."""
-    return tf.cond(
-        tf.strings.length(png) > 0,
-        lambda: tf.io.decode_png(png, channels=1),
-        lambda: tf.fill([shape[0], shape[1], 1], tf.constant(255, tf.uint8)),
-    )
 
 
 def _targets(config: Config) -> Callable:
@@ -143,6 +130,7 @@ def _targets(config: Config) -> Callable:
         side_4, side_2 = mask_4.shape[1], mask_2.shape[1]
         at_4, at_2 = keypoints * [1 / 4, 1 / 4, 1.0], keypoints * [1 / 2, 1 / 2, 1.0]
         ones = tf.ones([tf.shape(images)[0]])
+        mask_4, mask_2 = (tf.cast(mask > 0, tf.float32) for mask in (mask_4, mask_2))
         shape = {"sigma": config.data.sigma, "subpixel": config.data.subpixel}
         wanted = {
             "heatmaps_4": targets.gaussian_heatmaps(at_4, side_4, side_4, **shape),

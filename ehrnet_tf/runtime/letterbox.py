@@ -62,8 +62,7 @@ class Letterbox:
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Letterbox]:
     """Scales a picture uniformly to the largest that fits, and centres it; the rest is 0.
 
-    Bilinear, as `data.transforms` does it for training. A picture that shrinks to less than half is first averaged over
-    areas to about twice the size it ends with, lest bilinear sampling skips pixels.
+    Pixels are made by `warp`, as in training.
 
     Args:
       image: (h, w, 3) uint8.
@@ -76,16 +75,43 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Let
       UsageError: the picture is not (h, w, 3) uint8 or is empty.
     """
     _check(image)
+    box = fit(image.shape[:2], size)
+    return warp(image, np.array([[box.scale, 0, box.dx], [0, box.scale, box.dy]]), size), box
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Warps a picture, bilinearly; what lies outside the source is 0.
+
+    A picture that shrinks to less than half is first averaged over areas to about twice the size it ends with, lest
+    bilinear sampling skips pixels.
+
+    Args:
+      image: (h, w) or (h, w, C) uint8.
+      matrix: (2, 3), picture → result, in the frame above.
+      size: (H, W) of the result, pixels.
+
+    Returns:
+      (H, W) or (H, W, C) uint8.
+    """
     height, width = image.shape[:2]
-    box = fit((height, width), size)
-    if box.scale < 0.5:
-        reduced = (max(1, round(2 * box.scale * width)), max(1, round(2 * box.scale * height)))
+    scale = scale_of(matrix)
+    if scale < 0.5:
+        reduced = (max(1, round(2 * scale * width)), max(1, round(2 * scale * height)))
         image = cv2.resize(image, reduced, interpolation=cv2.INTER_AREA)
-    scale_x = box.scale * width / image.shape[1]
-    scale_y = box.scale * height / image.shape[0]
-    # cv2 puts pixel centres at integers: index' + 0.5 = scale * (index + 0.5) + d.
-    matrix = np.array([[scale_x, 0, (scale_x - 1) / 2 + box.dx], [0, scale_y, (scale_y - 1) / 2 + box.dy]], np.float64)
-    return cv2.warpAffine(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR), box
+        matrix = matrix * [width / reduced[0], height / reduced[1], 1]
+    return cv2.warpAffine(image, by_index(matrix), (size[1], size[0]), flags=cv2.INTER_LINEAR)
+
+
+def scale_of(matrix: np.ndarray) -> float:
+    """Result pixels a picture pixel, by the square root of the area, of a matrix (2, 3)."""
+    return math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+
+
+def by_index(matrix: np.ndarray) -> np.ndarray:
+    """A matrix (2, 3) of this module's frame for OpenCV, which puts pixel centres at integers."""
+    matrix = np.array(matrix, np.float64)
+    matrix[:, 2] += (matrix[:, 0] + matrix[:, 1] - 1) / 2
+    return matrix
 
 
 def fit(image_size: tuple[int, int], size: tuple[int, int]) -> Letterbox:

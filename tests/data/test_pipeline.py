@@ -14,6 +14,7 @@ from ehrnet_tf.data import coco_dataset
 from ehrnet_tf.data.coco import load_records
 from ehrnet_tf.data.pictures import picture_size
 from ehrnet_tf.data.pipeline import input_size
+from ehrnet_tf.data.samples import decode
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.images import read_image
 from ehrnet_tf.runtime.letterbox import letterbox
@@ -140,29 +141,98 @@ def test_seed_decides_order_and_augmentation_and_every_epoch_differs(root):
     np.testing.assert_array_equal(default, all_images(coco_dataset(root, "train", CONFIG, seed=CONFIG.train.seed)))
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_a_picture_that_fails_to_decode_is_made_up_for_by_another(root, training):
-    """The scan passes a JPEG whose scan is gone, and cannot know of a picture that is replaced afterwards."""
-    records = load_records(root, "train", CONFIG, training=False)
+def broken(records):
+    """One picture whose scan is gone, one replaced by a smaller one, one vanished: the look at the start finds none."""
     jpeg = Path(records[1].path)
     content = jpeg.read_bytes()
     jpeg.write_bytes(content[: content.index(b"\xff\xda")] + b"\xff\xd9")
     assert picture_size(jpeg) == (64, 48)
-    tf.io.write_file(records[4].path, tf.io.encode_png(tf.zeros([20, 20, 3], tf.uint8)))
-    dataset = coco_dataset(root, "train", CONFIG, training, records=records)
-    images = all_images(dataset)
-    assert len(images) == (4 if training else 5)
-    if not training:
-        np.testing.assert_array_equal(images[3:], images[:2])
-        assert len(np.unique(images[:3].reshape(3, -1), axis=0)) == 3
+    cv2.imwrite(records[3].path, np.zeros((20, 20, 3), np.uint8))
+    Path(records[4].path).unlink()
+    return [records[n].path for n in (1, 3, 4)]
 
 
-def test_when_no_picture_decodes_the_dataset_fails(root):
+@pytest.mark.parametrize("training", [False, True])
+def test_a_picture_that_fails_counts_nothing_and_is_named_once(root, training, caplog):
+    """No other sample moves up: a run that is repeated or resumed sees the same pictures at the same steps."""
+    records = load_records(root, "train", CONFIG, training=False)
+    dataset = coco_dataset(root, "train", replace(train={"batch_size": 1}), training, records=records)
+    before = list(dataset)
+    paths = broken(records)
+    dataset = coco_dataset(root, "train", replace(train={"batch_size": 1}), training, records=records)
+    after = list(dataset)
+    lost = 0
+    for (image, _, _), (other, targets, weights) in zip(before, after, strict=True):
+        if (image.numpy() == other.numpy()).all():
+            continue
+        lost += 1
+        assert not other.numpy().any() and not targets["tags"].numpy().any()
+        assert not weights["heatmaps_4"].numpy().any() and not weights["heatmaps_2"].numpy().any()
+    assert lost == 3
+    list(dataset)
+    messages = [r.getMessage() for r in caplog.records if r.name == "ehrnet_tf.data"]
+    for path, what in zip(paths, ("cannot be decoded", "is no longer 64x48 pixels", "No such file"), strict=True):
+        assert [what in m for m in messages if path in m] == [True]
+
+
+def test_when_no_picture_can_be_read_any_more_the_dataset_ends(root):
     records = load_records(root, "train", CONFIG)
     for record in records:
-        Path(record.path).write_bytes(b"")
-    with pytest.raises(tf.errors.FailedPreconditionError):
-        all_images(coco_dataset(root, "train", CONFIG, records=records))
+        Path(record.path).unlink()
+    dataset = coco_dataset(root, "train", CONFIG, records=records, first_step=0)
+    with pytest.raises(tf.errors.OpError):
+        list(dataset)
+    assert "5 pictures in a row could not be read" in str(dataset.samples.error)
+
+
+def test_large_pictures_are_decoded_smaller_and_look_the_same(coco_folder):
+    """A JPEG that shrinks to an eighth is decoded at a quarter; its pixels and keypoints stay in place."""
+    noise = np.random.default_rng(0).integers(0, 256, (13, 17, 3), np.uint8)
+    pixels = cv2.resize(noise, (803, 601), interpolation=cv2.INTER_CUBIC)
+    image_id = coco_folder.picture(suffix=".jpg", pixels=pixels)
+    coco_folder.person(image_id, points=[(700, 500)])
+    (record,) = load_records(coco_folder.write(), "train", CONFIG)
+
+    def check(scale, shape, factor):
+        picture, found = decode(record, scale)
+        assert picture.shape == shape and found == factor
+
+    check(1.0, (601, 803, 3), 1)
+    check(0.26, (601, 803, 3), 1)
+    check(0.25, (301, 402, 3), 2)
+    check(0.12, (151, 201, 3), 4)
+    check(0.01, (76, 101, 3), 8)
+    ((image, targets, _),) = coco_dataset(
+        coco_folder.root, "train", replace(augment={"enabled": False}, train={"batch_size": 1})
+    )
+    difference = np.abs(image[0].numpy().astype(int) - letterbox(read_image(record.path), (64, 64))[0])
+    assert difference.mean() < 1.5
+    y, x = np.unravel_index(targets["heatmaps_2"][0, ..., 0].numpy().argmax(), (32, 32))
+    assert (x, y) == (int(700 * 64 / 803 / 2), int((500 * 64 / 803 + (64 - 601 * 64 / 803) / 2) / 2))
+
+
+def test_a_run_goes_on_at_any_step_and_processes_share_its_batches(root):
+    """Batches without end, the third on: equal to the third on of two passes; two shares together are the batch."""
+    dataset = coco_dataset(root, "train", CONFIG)
+    passes = [batch for _ in range(2) for batch in dataset]
+    stream = list(coco_dataset(root, "train", CONFIG, first_step=0).take(4))
+    later = list(coco_dataset(root, "train", CONFIG, first_step=2).take(2))
+    shares = [list(coco_dataset(root, "train", CONFIG, first_step=2, share=(i, 2)).take(2)) for i in (0, 1)]
+    for number in range(4):
+        equal(passes[number], stream[number])
+    for number in range(2):
+        equal(stream[2 + number], later[number])
+        joined = tf.nest.map_structure(lambda a, b: tf.concat([a, b], 0), shares[0][number], shares[1][number])
+        equal(later[number], joined)
+
+
+def equal(one, two):
+    tf.nest.map_structure(np.testing.assert_array_equal, one, two)
+
+
+def test_a_batch_must_be_shared_equally(root):
+    with pytest.raises(UsageError, match=r"train\.batch_size 2: must be a multiple of the 3 processes"):
+        coco_dataset(root, "train", CONFIG, first_step=0, share=(0, 3))
 
 
 def test_a_batch_must_not_be_larger_than_the_data(root):

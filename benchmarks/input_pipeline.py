@@ -1,0 +1,206 @@
+"""Training batches a second: our in-graph pipeline against a straightforward loader of OpenCV and NumPy.
+
+The baseline reads, warps and draws targets picture by picture in one process a core, as the reference's data set does
+(HigherHRNet's published steps, written down here): polygons to masks, `cv2.warpAffine` for the picture and both masks,
+a Gaussian patch for every joint and map. A process collates its batches into shared memory, as PyTorch's loader does.
+Both take turns on the same cores, with all augmentations; the ratio is of medians.
+
+    taskset -c 0,1 python benchmarks/input_pipeline.py DATA --size 384
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SIGMA, MAX_PEOPLE = 2.0, 30
+MEAN, DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+
+
+class PlainLoader:
+    """One picture at a time: (picture, heat-maps, masks, joints) of two resolutions."""
+
+    def __init__(self, root: Path, split: str, size: int):
+        from pycocotools.coco import COCO
+
+        from ehrnet_tf.keypoints import load
+
+        with contextlib.redirect_stdout(None):
+            self.coco = COCO(root / "annotations" / f"person_keypoints_{split}.json")
+        self.folder, self.size = root / split, size
+        self.ids = sorted({a["image_id"] for a in self.coco.dataset["annotations"]})
+        self.flip_order = list(load("coco").flip_order)
+        reach = math.ceil(3 * SIGMA + 1)
+        offsets = np.arange(-reach, reach + 1)
+        self.patch = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * SIGMA**2)).astype(np.float32)
+        self.reach = reach
+
+    def __call__(self, image_id: int) -> list[np.ndarray]:
+        rng = np.random.default_rng()
+        image = self.coco.imgs[image_id]
+        picture = cv2.cvtColor(cv2.imread(str(self.folder / image["file_name"])), cv2.COLOR_BGR2RGB)
+        people, mask = self.people(image, image_id)
+        matrix, mirrored = self.random_matrix(image["height"], image["width"], rng)
+        if mirrored:
+            people = people[:, self.flip_order]
+        people[..., :2] = people[..., :2] @ matrix[:, :2].T + matrix[:, 2]
+        sample = [(self.warp(picture, matrix, self.size).astype(np.float32) / 255 - MEAN) / DEVIATION]
+        for stride in (4, 2):
+            side = self.size // stride
+            sample.append((self.warp(mask, matrix / stride, side) > 0.5).astype(np.float32))
+            sample += self.targets(people / [stride, stride, 1], side)
+        return sample
+
+    def people(self, image: dict, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+        people, mask = [], np.zeros((image["height"], image["width"]), np.uint8)
+        for annotation in self.coco.imgToAnns[image_id]:
+            if annotation["iscrowd"] or annotation["num_keypoints"] == 0:
+                if annotation["segmentation"]:
+                    mask |= self.coco.annToMask(annotation)
+            else:
+                people.append(np.array(annotation["keypoints"], np.float32).reshape(-1, 3))
+        return np.array(people, np.float32).reshape(-1, 17, 3), 1 - mask
+
+    def random_matrix(self, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+        side = min(height, width) * rng.uniform(0.75, 1.5)
+        centre = np.array([width, height]) / 2 + rng.uniform(-0.2, 0.2, 2) * side
+        matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-30, 30), self.size / side)
+        matrix[:, 2] += self.size / 2 - centre
+        mirrored = rng.random() < 0.5
+        if mirrored:
+            matrix[0] = -matrix[0]
+            matrix[0, 2] += self.size
+        return matrix, mirrored
+
+    @staticmethod
+    def warp(picture: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
+        return cv2.warpAffine(picture, matrix, (side, side))
+
+    def targets(self, people: np.ndarray, side: int) -> list[np.ndarray]:
+        heatmaps = np.zeros((17, side, side), np.float32)
+        joints = np.zeros((MAX_PEOPLE, 17, 2), np.int64)
+        for p, person in enumerate(people):
+            for k, (x, y, v) in enumerate(person):
+                x, y = int(x), int(y)
+                if v <= 0 or not (0 <= x < side and 0 <= y < side):
+                    continue
+                left, top = max(0, x - self.reach), max(0, y - self.reach)
+                right, bottom = min(side, x + self.reach + 1), min(side, y + self.reach + 1)
+                shift_x, shift_y = self.reach - x, self.reach - y
+                patch = self.patch[top + shift_y : bottom + shift_y, left + shift_x : right + shift_x]
+                area = heatmaps[k, top:bottom, left:right]
+                np.maximum(area, patch, out=area)
+                if p < MAX_PEOPLE:
+                    joints[p, k] = (k * side + y) * side + x, 1
+        return [heatmaps, joints]
+
+
+_loader: PlainLoader
+_shared: np.ndarray
+
+
+def start(root: Path, split: str, size: int, shared) -> None:
+    """Makes a worker's loader; ``shared`` takes a batch."""
+    global _loader, _shared
+    cv2.setNumThreads(0)
+    _loader, _shared = PlainLoader(root, split, size), np.frombuffer(shared, np.uint8)
+
+
+def load(image_ids: list[int]) -> int:
+    """Makes a batch in shared memory; returns how many pictures it has."""
+    begin = 0
+    for arrays in zip(*map(_loader, image_ids), strict=True):
+        size = len(arrays) * arrays[0].nbytes
+        np.stack(arrays, out=_shared[begin : begin + size].view(arrays[0].dtype).reshape(-1, *arrays[0].shape))
+        begin += size
+    return len(image_ids)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="a folder in COCO's layout")
+    parser.add_argument("--split", default="train2017")
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pictures", type=int, default=800, help="a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shards", type=Path, help="also read this folder, as `ehrnet make-shards` writes it")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    ids = sorted(
+        {
+            a["image_id"]
+            for a in json.loads(
+                (arguments.data / "annotations" / f"person_keypoints_{arguments.split}.json").read_text()
+            )["annotations"]
+        }
+    )
+    ids = ids[: arguments.pictures]
+    batches_of_ids = [ids[i : i + arguments.batch] for i in range(0, len(ids), arguments.batch)]
+    shared = multiprocessing.RawArray("b", arguments.batch * 48 * arguments.size**2)  # a sample has less than 48 S²
+    # The workers start first: forking after TensorFlow's threads run is not safe.
+    with multiprocessing.get_context("spawn").Pool(
+        cores, start, (arguments.data, arguments.split, arguments.size, shared)
+    ) as pool:
+        pool.map(load, batches_of_ids[: 2 * cores], chunksize=1)
+        rounds: dict[str, list[float]] = {"baseline": []}
+        sources = {"pictures": arguments.data} | ({"shards": arguments.shards} if arguments.shards else {})
+        streams = {name: stream(root, arguments, cores) for name, root in sources.items()}
+        for batches in streams.values():
+            next(batches)
+        for _ in range(arguments.rounds):
+            begin = time.perf_counter()
+            loaded = sum(pool.imap_unordered(load, batches_of_ids))
+            rounds["baseline"].append(loaded / (time.perf_counter() - begin))
+            for name, batches in streams.items():
+                rounds.setdefault(name, []).append(rate(batches, arguments.batch, len(ids)))
+    medians = {name: statistics.median(rates) for name, rates in rounds.items()}
+    for name, rates in rounds.items():
+        print(
+            f"{name:9} {medians[name]:6.0f} pictures/s ({min(rates):.0f} to {max(rates):.0f}), "
+            f"{medians[name] / medians['baseline']:.2f} times the baseline"
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"cores": cores, "size": arguments.size, "pictures_per_second": medians}))
+
+
+def stream(root: Path, arguments: argparse.Namespace, cores: int):
+    """An endless iterator over batches of the package's pipeline."""
+    import tensorflow as tf
+
+    from ehrnet_tf.config import Config, DataConfig, ModelConfig, TrainConfig
+    from ehrnet_tf.data import coco_dataset
+
+    config = Config(
+        model=ModelConfig(input_size=arguments.size),
+        data=DataConfig(train_split=arguments.split, limit=arguments.pictures),
+        train=TrainConfig(batch_size=arguments.batch),
+    )
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = cores
+    return iter(coco_dataset(root, arguments.split, config).repeat().with_options(options))
+
+
+def rate(batches, batch: int, pictures: int) -> float:
+    """Pictures a second over so many pictures, after the batches that lie ready are used up."""
+    for _ in range(8):
+        next(batches)
+    begin = time.perf_counter()
+    for _ in range(pictures // batch):
+        next(batches)
+    return pictures // batch * batch / (time.perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    main()
