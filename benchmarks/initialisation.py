@@ -19,7 +19,7 @@ import numpy as np
 
 from ehrnet_tf.config import load_config
 from ehrnet_tf.files import atomic_path
-from ehrnet_tf.training.callbacks import read_log
+from ehrnet_tf.training.logs import read_log
 from ehrnet_tf.training.train import build_model, train
 
 REFERENCE_STD = 1e-3

@@ -61,14 +61,46 @@ def make_data(args: argparse.Namespace) -> None:
     print(f"{args.folder}: {args.train} training and {args.val} validation pictures")
 
 
+def make_shards(args: argparse.Namespace) -> None:
+    from ehrnet_tf.data.make_shards import make_shards as run
+
+    for split in args.split or ["train2017", "val2017"]:
+        counts = run(args.folder, split, args.out, args.keypoints, args.megabytes, progress=True)
+        print(f"{split}: {counts['pictures']} pictures in {counts['shards']} shards, {counts['skipped']} skipped")
+
+
+def check_data(args: argparse.Namespace) -> None:
+    from ehrnet_tf.config import load_config
+    from ehrnet_tf.data import check
+    from ehrnet_tf.data.sheet import check_suffix, draw_sheet
+    from ehrnet_tf.files import write_json
+
+    named = args.config[:1] if args.config and "=" not in args.config[0] else []
+    chosen = [f"model.keypoints={args.keypoints}"] if args.keypoints else []
+    config = load_config(*(named or [None]), [*args.config[len(named) :], *chosen])
+    if args.sheet:
+        check_suffix(args.sheet)
+    splits = args.split or check.find_splits(args.folder)
+    report = check.check_data(
+        args.folder, splits, config.model.keypoints, args.limit, config.data.max_people, progress=True
+    )
+    print(check.report_text(report))
+    if args.json:
+        write_json(args.json, report)
+    if args.sheet:
+        split = config.data.train_split if config.data.train_split in splits else splits[0]
+        print(f"\nsamples of {split}: {draw_sheet(args.sheet, args.folder, split, config)}")
+
+
 def train(args: argparse.Namespace) -> None:
     from ehrnet_tf.config import load_config
     from ehrnet_tf.files import write_json
 
     config = load_config(resumed_config(args), args.overrides)
+    from ehrnet_tf.training.devices import Processes
     from ehrnet_tf.training.train import train as run
 
-    result = run(config, args.data, args.out, resume=args.resume)
+    result = run(config, args.data, args.out, args.resume, Processes.parse(args.process, args.address))
     if args.json:
         write_json(args.json, result)
 
@@ -283,6 +315,28 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--upright", action="store_true", help="only people who stand or walk and face the viewer")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (%(default)s)")
 
+    sub = command(
+        make_shards, "make-shards", "Pack a data set's pictures into TFRecord shards, for `train` and `eval`."
+    )
+    sub.add_argument("folder", metavar="DIR", help="folder in COCO's layout")
+    sub.add_argument("--out", required=True, metavar="SHARDS", help="folder to write to")
+    text = "one or more times (default: train2017 and val2017)"
+    sub.add_argument("--split", action="append", metavar="SPLIT", help=text)
+    sub.add_argument("--keypoints", default="coco", metavar="SET", help="set or YAML file (%(default)s)")
+    sub.add_argument("--megabytes", type=int, default=128, metavar="N", help="size of a shard, about (%(default)s)")
+
+    sub = command(check_data, "check-data", "Find a data set's faults, and show what a training makes of it.")
+    sub.add_argument("folder", metavar="DIR", help="folder in COCO's layout; nothing in it is changed")
+    sub.add_argument(
+        "--split", action="append", metavar="SPLIT", help="one or more times (default: all that are there)"
+    )
+    sub.add_argument("--keypoints", metavar="SET", help="set or YAML file (default: the configuration's)")
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each split")
+    text = "the training that is meant: YAML file, or a name in configs/, and values over it (default: all defaults)"
+    sub.add_argument("--config", nargs="+", default=[], metavar=("C", "a.b=c"), help=text)
+    sub.add_argument("--sheet", metavar="FILE", help="draw augmented samples with their targets: .jpg or .png")
+    sub.add_argument("--json", metavar="FILE", help="write counts and findings, with all cases, there")
+
     def filter_options(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--min-joints", type=int, default=0, metavar="N", help="leave out people with fewer joints")
         text = "of two people more alike than this (0..1), leave out the one with the lower score"
@@ -290,7 +344,9 @@ def build_parser() -> argparse.ArgumentParser:
         text = "leave out the end of limbs longer than X times the person's median"
         sub.add_argument("--limb-length", type=float, metavar="X", help=text)
 
-    def training_command(function, name: str, text: str, data: str, figure: str, example: str) -> None:
+    def training_command(
+        function, name: str, text: str, data: str, figure: str, example: str
+    ) -> argparse.ArgumentParser:
         sub = command(function, name, text)
         sub.add_argument("--config", metavar="C", help="YAML file, or a name in configs/ (default: all defaults)")
         sub.add_argument("--data", required=True, metavar="DIR", help=data)
@@ -298,8 +354,12 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
         sub.add_argument("--json", metavar="FILE", help=f"write the best {figure} there")
         sub.add_argument("overrides", nargs="*", metavar="a.b=c", help=f"configuration values, e.g. {example}")
+        return sub
 
-    training_command(train, "train", "Train a model.", "folder in COCO's layout", "AP", "train.batch_size=16")
+    folders = "folder in COCO's layout, or of shards"
+    sub = training_command(train, "train", "Train a model.", folders, "AP", "train.batch_size=16")
+    sub.add_argument("--process", metavar="I/N", help="this is process I (from 0) of N that train together (JAX)")
+    sub.add_argument("--address", metavar="HOST:PORT", help="of process 0, for the others")
     text = "Train a backbone as a classifier on a folder of class folders."
     folders = "DIR/<class>/, or DIR/train/<class>/ and DIR/val/"
     training_command(pretrain, "pretrain", text, folders, "accuracy", "model.variant=B-2")
@@ -383,8 +443,8 @@ def main(argv: list[str] | None = None) -> int:
     for talkative in ("absl", "tensorflow", "tf2onnx"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     args = build_parser().parse_args(argv)
-    needs_tensorflow = (models, train, pretrain, export, import_pytorch, demo)
-    if args.function in needs_tensorflow or str(getattr(args, "model", "")).endswith(".keras"):
+    needs_tensorflow = args.function in (models, train, pretrain, export, import_pytorch, demo)
+    if needs_tensorflow or getattr(args, "sheet", None) or str(getattr(args, "model", "")).endswith(".keras"):
         load_tensorflow_quietly()
     try:
         args.function(args)

@@ -21,6 +21,9 @@ from ehrnet_tf.configs import FOLDER
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import UsageError
 
+OPTIMIZERS = ("adam", "adamw", "sgd", "muon")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
 
 def _check(condition: bool, message: str) -> None:
     if not condition:
@@ -73,7 +76,6 @@ class DataConfig:
     subpixel: bool = False  # Gaussians at the keypoints themselves; false: at their cells' centres (the reference)
     max_people: int = 30  # people of a picture that the tag loss takes in
     tag_radius: int = 0  # the tag loss reads the (2 r + 1)² cells round a keypoint, not its own alone
-    shuffle: int = 4096  # records in the shuffle buffer
 
     def __post_init__(self):
         _check(self.sigma > 0, "sigma must be positive")
@@ -106,20 +108,30 @@ class FitConfig:
     epochs: int = 300
     steps_per_epoch: int | None = None  # None: once through the data
     batch_size: int = 8
-    optimizer: str = "adam"  # or "muon" (see `training.muon`), which learns faster and takes about 1e-2
+    optimizer: str = "adam"  # adam, adamw, sgd (Nesterov, 0.9), or muon (`training.muon`): faster, takes about 1e-2
     learning_rate: float = 1e-3
+    weight_decay: float = 0.0  # decoupled, a step: rate * decay * kernel; biases and batch norms are left out
+    clip_norm: float | None = None  # the gradients' global norm is cut to this
     warmup_epochs: float = 0.0  # linear, from 0
     schedule: str = "step"  # step: times `decay` at each of `milestones`; cosine: to 0 over all epochs
     milestones: tuple[float, ...] = (200.0, 260.0)  # epochs
     decay: float = 0.1
     seed: int = 0
+    deterministic: bool = False  # the same weights from the same seed, bit for bit on one machine; slower on a GPU
+    checkpoint_minutes: float = 15.0  # last.keras is written this often within an epoch, besides after every one
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1")
         _check(self.steps_per_epoch is None or self.steps_per_epoch >= 1, "steps_per_epoch must be at least 1")
         _check(self.learning_rate > 0, "learning_rate must be positive")
-        _check(self.optimizer in ("adam", "muon"), "optimizer must be 'adam' or 'muon'")
+        _check(self.optimizer in OPTIMIZERS, f"optimizer must be one of {', '.join(OPTIMIZERS)}")
+        _check(self.weight_decay >= 0, "weight_decay must not be negative")
+        _check(
+            self.optimizer != "adamw" or self.weight_decay > 0, "weight_decay must be positive with adamw, e.g. 0.01"
+        )
+        _check(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive")
+        _check(self.checkpoint_minutes > 0, "checkpoint_minutes must be positive")
         _check(self.schedule in ("step", "cosine"), "schedule must be 'step' or 'cosine'")
 
 
@@ -129,9 +141,19 @@ class TrainConfig(FitConfig):
 
     validate_every: int = 1  # epochs between validations by AP
     freeze_backbone_epochs: int = 0  # the backbone stands still so long, its batch norms' statistics too
+    ema: float | None = None  # validated and kept as best.keras: the weights' moving average with this momentum (0.999)
+    precision: str = "float32"  # of the arithmetic: float32, mixed_float16, mixed_bfloat16; weights stay float32
+    sizes: tuple[tuple[int, int], ...] = ()  # (epoch from 0, input pixels): smaller pictures at first, e.g. [[0, 256]]
+    distribution: str = "none"  # data_parallel: every batch shared by all devices and processes (docs/training.md)
 
     def __post_init__(self):
         super().__post_init__()
+        _check(self.ema is None or 0 < self.ema < 1, "ema must lie between 0 and 1")
+        _check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
+        begins = [begin for begin, _ in self.sizes]
+        _check(begins == sorted(set(begins)) and min(begins, default=0) >= 0, "sizes must be in the order of epochs")
+        _check(all(side >= 32 and side % 32 == 0 for _, side in self.sizes), "sizes must be multiples of 32 pixels")
+        _check(self.distribution in ("none", "data_parallel"), "distribution must be 'none' or 'data_parallel'")
         _check(self.validate_every >= 1, "validate_every must be at least 1")
         _check(self.freeze_backbone_epochs >= 0, "freeze_backbone_epochs must not be negative")
 

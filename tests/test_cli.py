@@ -11,7 +11,19 @@ import pytest
 from ehrnet_tf import cli
 from ehrnet_tf.data.synthetic import make_dataset
 
-COMMANDS = ["models", "make-data", "train", "pretrain", "eval", "export", "import-pytorch", "predict", "demo"]
+COMMANDS = [
+    "models",
+    "make-data",
+    "make-shards",
+    "check-data",
+    "train",
+    "pretrain",
+    "eval",
+    "export",
+    "import-pytorch",
+    "predict",
+    "demo",
+]
 
 
 @pytest.fixture(scope="module")

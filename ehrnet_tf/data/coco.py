@@ -20,8 +20,9 @@ import numpy as np
 
 from ehrnet_tf import keypoints as keypoint_sets
 from ehrnet_tf.config import Config
-from ehrnet_tf.data.pictures import PictureError, picture_size
+from ehrnet_tf.data.pictures import PictureError
 from ehrnet_tf.data.regions import region_mask_png
+from ehrnet_tf.data.shards import Place, open_pictures
 from ehrnet_tf.errors import DataError
 from ehrnet_tf.keypoints import KeypointSet
 
@@ -35,13 +36,14 @@ class Record:
 
     Attributes:
       image_id: the json's id.
-      path: the picture's file.
+      path: the picture's file; in shards, a name for messages.
       width, height: of the picture in pixels.
       keypoints: (P, K, 3) float32: x, y in picture pixels and v (0 unlabelled, 1 labelled but hidden, 2 visible).
       areas: (P,) float32, square pixels, as annotated; where they are not, the boxes' times the set's ``area_per_box``.
       boxes: (P, 4) float32: left, top, width, height in pixels.
       mask: a PNG picture of (height, width) uint8, 0 where people are unlabelled (crowds, people without keypoints)
         and 255 elsewhere; empty where there is no such region.
+      place: where the picture's bytes are.
     """
 
     image_id: int
@@ -52,17 +54,15 @@ class Record:
     areas: np.ndarray
     boxes: np.ndarray
     mask: bytes
+    place: Place
 
     def read(self) -> bytes:
-        """The picture's file.
+        """The picture's file, still encoded.
 
         Raises:
           DataError: it cannot be read.
         """
-        try:
-            return Path(self.path).read_bytes()
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror}); restore the file") from error
+        return self.place.read()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +127,7 @@ def read_records(
     root = Path(root)
     path = _annotation_file(root, split)
     data = _read_json(path)
+    pictures = open_pictures(root, split)
     category = _find_category(data["categories"], keypoint_set, path)
     images = _check_images(data["images"], path)
 
@@ -150,23 +151,22 @@ def read_records(
             break
         if annotated_only and not by_image[image_id]:
             continue
-        file = root / split / image["file_name"]
         try:
-            size = picture_size(file)
+            file, place, size = pictures.find(image["file_name"])
         except PictureError as error:
-            skipped[str(file)] = str(error)
+            skipped[str(root / split / image["file_name"])] = str(error)
             continue
         if size != (image["width"], image["height"]):
-            skipped[str(file)] = "is {}x{} pixels, the json says {}x{}".format(*size, image["width"], image["height"])
+            skipped[file] = "is {}x{} pixels, the json says {}x{}".format(*size, image["width"], image["height"])
             continue
-        record, lost = _build_record(image_id, image, file, by_image[image_id], keypoint_set, path)
+        record, lost = _build_record(image_id, image, file, place, by_image[image_id], keypoint_set, path)
         records.append(record)
         outside += lost
 
     _report(path, len(records), skipped, outside)
     if not records:
         reason = next(iter(skipped.items()), ("no picture", "has annotations"))
-        raise DataError(f"{path}: no usable picture in {root / split} ({' '.join(reason)}); check the pictures there")
+        raise DataError(f"{path}: no usable picture in {pictures.home} ({' '.join(reason)}); check the pictures there")
     return Records(path, keypoint_set, tuple(records), skipped, category)
 
 
@@ -179,8 +179,6 @@ def _annotation_file(root: Path, split: str) -> Path:
         splits = sorted(p.stem.removeprefix(prefix) for p in (root / "annotations").glob(f"{prefix}*.json"))
         there = f"the splits here are: {', '.join(splits)}" if splits else "the folder holds no splits at all"
         raise DataError(f"{path}: no such annotation file; {there}")
-    if not (root / split).is_dir():
-        raise DataError(f"{root / split}: no such folder; put the pictures that {path.name} lists there")
     return path
 
 
@@ -246,7 +244,13 @@ def _check_images(images: list, path: Path) -> dict[Any, dict]:
 
 
 def _build_record(
-    image_id: Any, image: dict, file: Path, annotations: list[dict], keypoint_set: KeypointSet, path: Path
+    image_id: Any,
+    image: dict,
+    file: str,
+    place: Place,
+    annotations: list[dict],
+    keypoint_set: KeypointSet,
+    path: Path,
 ) -> tuple[Record, int]:
     """The record of a picture, and how many labelled keypoints lay outside it."""
     width, height = image["width"], image["height"]
@@ -268,7 +272,8 @@ def _build_record(
         regions.append((annotation.get("segmentation"), box))
     record = Record(
         image_id=image_id,
-        path=str(file),
+        path=file,
+        place=place,
         width=width,
         height=height,
         keypoints=np.array(people, np.float32).reshape(-1, len(keypoint_set), 3),

@@ -18,13 +18,14 @@ from tqdm import tqdm
 from ehrnet_tf.data.coco import Record, Records, read_records
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import DataError, UsageError
+from ehrnet_tf.evaluation.bounds import BOUNDS
 from ehrnet_tf.evaluation.breakdown import breakdown, match_people
 from ehrnet_tf.evaluation.coco_ap import average_precision
 from ehrnet_tf.evaluation.progress import Progress, checksum
 from ehrnet_tf.evaluation.worst import draw_worst
 from ehrnet_tf.files import write_json
 from ehrnet_tf.filters import Filters
-from ehrnet_tf.images import read_image
+from ehrnet_tf.images import decode_image
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.runtime.estimator import PoseEstimator, Prepared
 from ehrnet_tf.runtime.protocol import Protocol
@@ -37,7 +38,7 @@ STAGES = ("read", "resize", "network", "decode")
 
 
 class _Picture(NamedTuple):
-    image_id: Any
+    record: Record
     prepared: Prepared
 
 
@@ -58,6 +59,7 @@ def evaluate(
     filters: Filters | None = None,
     details: bool = False,
     worst: tuple[int, str | os.PathLike] | None = None,
+    bounds: bool = False,
 ) -> dict[str, Any]:
     """COCO keypoint figures of a model on all pictures of a split, with or without people.
 
@@ -84,16 +86,20 @@ def evaluate(
       filters: what is left out of the poses; None: nothing.
       details: whether to break the figures down by keypoint and size (see `breakdown`).
       worst: how many of the worst misses to draw, and into which folder (see `draw_worst`); None: none.
+      bounds: whether to tell what holds the AP back (see `evaluation.bounds`); every picture is decoded three times.
 
     Returns:
       AP, AP50, AP75, AP_M, AP_L, AR, AR50, AR75, AR_M, AR_L (see `average_precision`); "images" scored and "skipped";
       "ms", mean milliseconds a picture of each stage: "read" and "resize" (in their own threads), "network", "decode"
       (in its own thread), and "wall", what a picture took in all; "protocol", "model", "precision", "threads"; with
-      ``details`` also "keypoints" and "sizes".
+      ``details`` also "keypoints" and "sizes"; with ``bounds`` also "AP_true_groups", the AP of the network's heat-maps
+      with tags that tell the people apart without fault, and "AP_true_heatmaps", that of its tags with heat-maps
+      without fault.
 
     Raises:
       DataError: the folder, the json or every picture is missing or unusable.
-      UsageError: ``batch_size`` or ``limit`` below 1, or as `PoseEstimator`.
+      UsageError: ``batch_size`` or ``limit`` below 1, ``bounds`` with flip, scales or a decoder inside the file, or as
+        `PoseEstimator`.
       ModelFileError: the file cannot be run.
     """
     for name, value in (("batch_size", batch_size), ("limit", limit), ("worst", worst[0] if worst else None)):
@@ -103,12 +109,15 @@ def evaluate(
     if protocol is None:
         protocol = Protocol() if runner.graph == "poses" else Protocol("exact")
     estimator = PoseEstimator(runner, threads, settings, keypoints, input_size, 0, protocol, filters)
+    if bounds and (runner.graph == "poses" or protocol not in (Protocol("exact"), Protocol("live"))):
+        raise UsageError(f"{runner.name}: bounds need maps, one scale, no flip and the letterbox")
     if records is None:
         records = read_records(root, split, estimator.keypoints, limit=limit)
     blank = estimator.prepare(np.zeros((*estimator.input_size, 3), np.uint8))
     estimator.run([blank] * batch_size)  # tracing and first allocations
 
-    partial = _open_partial(results_path, estimator, records, split)
+    partial = None if bounds else _open_partial(results_path, estimator, records, split)
+    bounding: dict[str, list] = {name: [] for name in BOUNDS} if bounds else {}
     seconds = dict.fromkeys(STAGES, 0.0)
     skipped = {name: reason for name, reason in records.skipped.items() if not name.startswith("annotation ")}
     done = partial.done if partial else {}
@@ -121,7 +130,9 @@ def evaluate(
         with tqdm(
             total=len(records), initial=len(found), desc=f"evaluate {split}", unit="picture", disable=not progress
         ) as bar:
-            for image_id, results in _estimate(waiting, estimator, batch_size, seconds, skipped, bar.update):
+            for image_id, results in _estimate(
+                waiting, records.category_id, estimator, batch_size, seconds, skipped, bounding, bar.update
+            ):
                 found[image_id] = results
                 if partial:
                     partial.add(image_id, results)
@@ -157,6 +168,10 @@ def evaluate(
         "precision": estimator.runner.precision,
         "threads": estimator.runner.threads,
         **(breakdown(*scored) if details else {}),
+        **{
+            name: average_precision(records.annotation_file, guided, estimator.keypoints, list(found))["AP"]
+            for name, guided in bounding.items()
+        },
     }
 
 
@@ -181,21 +196,30 @@ def _open_partial(
 
 def _estimate(
     records: Sequence[Record],
+    category_id: Any,
     estimator: PoseEstimator,
     batch_size: int,
     seconds: dict[str, float],
     skipped: dict[str, str],
+    bounding: dict[str, list],
     advance: Callable[[], Any],
 ) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    """Image id and COCO results of every readable picture, in order; the network runs in the calling thread."""
+    """Image id and COCO results of every readable picture, in order; the network runs in the calling thread.
+
+    ``bounding``, by `BOUNDS`' names, gets the results that the truth in place of heat-maps or tags would give.
+    """
+
+    def found(picture: _Picture, output) -> list[dict[str, Any]]:
+        return estimator.decode(output, picture.prepared).to_coco(picture.record.image_id, category_id)
 
     def decode(batch: Sequence[_Picture], outputs: list) -> tuple[list[tuple[Any, list]], float]:
         start = time.perf_counter()
-        results = [
-            (p.image_id, estimator.decode(output, p.prepared).to_coco(p.image_id))
-            for p, output in zip(batch, outputs, strict=True)
-        ]
-        return results, time.perf_counter() - start
+        results = [(p.record.image_id, found(p, output)) for p, output in zip(batch, outputs, strict=True)]
+        spent = time.perf_counter() - start
+        for name, guided in bounding.items():
+            for p, output in zip(batch, outputs, strict=True):
+                guided += found(p, BOUNDS[name](p.record, p.prepared, output))
+        return results, spent
 
     def finish(future: Future) -> list[tuple[Any, list]]:
         results, spent = future.result()
@@ -233,10 +257,10 @@ def _read_ahead(
 
     def read(record: Record) -> tuple[_Picture, float, float]:
         start = time.perf_counter()
-        image = read_image(record.path)
+        image = decode_image(record.read(), record.path)
         middle = time.perf_counter()
         prepared = estimator.prepare(image)
-        return _Picture(record.image_id, prepared), middle - start, time.perf_counter() - middle
+        return _Picture(record, prepared), middle - start, time.perf_counter() - middle
 
     with ThreadPoolExecutor(_READERS) as pool:
         coming = iter(records)

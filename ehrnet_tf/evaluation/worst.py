@@ -11,17 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ehrnet_tf.contact_sheet import captioned, grid, write_picture
 from ehrnet_tf.data.coco import Record
 from ehrnet_tf.drawing import draw_poses
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.evaluation.breakdown import NEAR, Person
-from ehrnet_tf.files import atomic_path
-from ehrnet_tf.images import read_image
+from ehrnet_tf.images import decode_image
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.runtime.letterbox import letterbox
 
 _SIDE = 480  # pixels of a half picture
-_CAPTION = 26
 _COLUMNS = 2
 _BOX = (230, 60, 60)
 _SHOWN = 0.1  # the least score of people that are drawn
@@ -62,20 +61,19 @@ def draw_worst(
         for earlier in Path(folder).glob(f"[0-9]*_{kind}_*.jpg"):
             earlier.unlink()
     (Path(folder) / "overview.jpg").unlink(missing_ok=True)
-    paths = {record.image_id: record.path for record in records}
+    pictures = {record.image_id: record for record in records}
     found: dict[Any, list[Mapping[str, Any]]] = {}
     for result in results:
         found.setdefault(result["image_id"], []).append(result)
     drawn, tiles = [], []
     for number, (kind, person) in enumerate(rank(people)[:count], start=1):
-        path = Path(paths[person.image_id])
-        tile = _draw(read_image(path), kind, person, found.get(person.image_id, []), keypoints)
+        record = pictures[person.image_id]
+        path = Path(record.path)
+        tile = _draw(decode_image(record.read(), record.path), kind, person, found.get(person.image_id, []), keypoints)
         tiles.append(tile)
-        drawn.append(_write(Path(folder) / f"{number:02}_{kind}_{path.stem}.jpg", tile))
+        drawn.append(write_picture(Path(folder) / f"{number:02}_{kind}_{path.stem}.jpg", tile))
     if tiles:
-        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % _COLUMNS)
-        rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
-        _write(Path(folder) / "overview.jpg", np.concatenate(rows))
+        write_picture(Path(folder) / "overview.jpg", grid(tiles, _COLUMNS))
     return drawn
 
 
@@ -116,15 +114,5 @@ def _draw(
     counts = ", ".join(
         f"{person.count(k)} {k}" for k in ("good", "jitter", "inversion", "swap", "miss") if person.count(k)
     )
-    tile = np.full((_SIDE + _CAPTION, 2 * _SIDE, 3), 255, np.uint8)
-    tile[_CAPTION:] = np.concatenate(halves, axis=1)
     text = f"{kind}: picture {person.image_id}, OKS {person.oks:.2f} ({counts}); left labelled, right found"
-    cv2.putText(tile, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return tile
-
-
-def _write(path: Path, image: np.ndarray) -> Path:
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-            raise OSError(0, "cannot be written", str(path))
-    return path
+    return captioned(np.concatenate(halves, axis=1), text)

@@ -5,44 +5,69 @@ The callbacks share the ``logs`` of an epoch: those that add figures stand befor
 
 from __future__ import annotations
 
-import csv
+import contextlib
+import logging
 import math
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from ehrnet_tf.config import Config
 from ehrnet_tf.data.coco import Records
-from ehrnet_tf.errors import EhrnetError
-from ehrnet_tf.files import atomic_path
 from ehrnet_tf.models.weights import all_trainable
+from ehrnet_tf.training.checkpoint import check_loss
+from ehrnet_tf.training.logs import duration, read_log
+from ehrnet_tf.training.optimizers import averaged, averaged_weights
 
-POSE_CURVES = {
-    "Losses": ["loss", "heatmaps_4_loss", "heatmaps_2_loss", "tags_loss"],
-    "Tag terms": ["tags_pull", "tags_push"],
-    "Validation": ["AP", "AP50"],
-    "Learning rate": ["learning_rate"],
-}
+logger = logging.getLogger("ehrnet_tf.training")
+
+_VALIDATED = ("AP", "AP50", "AP_true_groups", "AP_true_heatmaps")
 
 
 class StopOnNaN(keras.callbacks.Callback):
     """Ends the run before a broken epoch is saved."""
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise EhrnetError(
-                f"epoch {epoch + 1}: the loss is {logs['loss']}; the last good epoch is kept in last.keras; "
-                "lower train.learning_rate or lengthen train.warmup_epochs"
-            )
+        check_loss(logs["loss"], epoch)
 
 
 class EpochFigures(keras.callbacks.Callback):
-    """Adds "learning_rate" and "seconds"."""
+    """Adds "learning_rate" and "seconds", and says every so often how far an epoch is.
+
+    Args:
+      batch: pictures a step.
+      every: seconds between two lines.
+    """
+
+    def __init__(self, batch: int, every: float = 300.0):
+        super().__init__()
+        self._batch, self._every = batch, every
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._begin = time.perf_counter()
+        self._epoch, self._begin, self._done = epoch, time.perf_counter(), 0
+        self._said = self._begin
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._done += 1
+        now = time.perf_counter()
+        if now < self._said + self._every:
+            return
+        self._said = now
+        rate = self._done / (now - self._begin)
+        logger.info(
+            "epoch %d, step %d of %d: loss %.4g, %.3g pictures a second, %s left of the epoch",
+            self._epoch + 1,
+            batch + 1,
+            self.params["steps"],
+            logs["loss"],
+            rate * self._batch,
+            duration((self.params["steps"] - batch - 1) / rate),
+        )
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -50,121 +75,75 @@ class EpochFigures(keras.callbacks.Callback):
 
 
 class ValidationAP(keras.callbacks.Callback):
-    """Adds "AP" and "AP50" every so many epochs and after the last (else NaN), and keeps the best model.
+    """Adds "AP", "AP50" and the two APs of `evaluation.bounds` every so many epochs and after the last (else NaN), and
+    keeps the best model.
 
     Args:
       config: the run's configuration.
       data: the data folder.
       out: the run folder; ``best.keras`` is written there. A best AP already in its log.csv is not fallen below.
       records: the validation pictures.
+      apart: a context in which this process computes by itself.
+      copy: makes a model of the same weights that is validated and kept in the place of the trained one (for another
+        size or precision, or a model that is spread over devices); None: the trained one is.
+      write: whether this process validates.
     """
 
-    def __init__(self, config: Config, data: str | os.PathLike, out: str | os.PathLike, records: Records):
+    def __init__(
+        self,
+        config: Config,
+        data: str | os.PathLike,
+        out: str | os.PathLike,
+        records: Records,
+        apart: Callable[[], AbstractContextManager] = contextlib.nullcontext,
+        copy: Callable[[], keras.Model] | None = None,
+        write: bool = True,
+    ):
         super().__init__()
         self._config, self._data, self._out, self._records = config, data, Path(out), records
+        self.apart, self._copy, self._write = apart, copy, write
         self.best_ap, self.best_epoch = -1.0, 0
         for row in read_log(self._out / "log.csv"):
             if row["AP"] > self.best_ap:
                 self.best_ap, self.best_epoch = row["AP"], int(row["epoch"]) + 1
-        self._runner = None
+        self.runner: Any = None  # of the model as validated last
 
     def on_epoch_end(self, epoch, logs=None):
+        logs.update(dict.fromkeys(_VALIDATED, math.nan))
+        last = epoch + 1 == self._config.train.epochs
+        if not self._write or ((epoch + 1) % self._config.train.validate_every and not last):
+            return
+        if self._copy:
+            weights = averaged_weights(self.model)
+            with self.apart():
+                self._validate(epoch, logs, weights)
+        else:
+            with averaged(self.model):
+                self._validate(epoch, logs, None)
+
+    def _validate(self, epoch, logs, weights):
         from ehrnet_tf.evaluation import evaluate
         from ehrnet_tf.runtime.metadata import model_metadata, save_keras
         from ehrnet_tf.runtime.runners import KerasRunner
 
-        logs["AP"] = logs["AP50"] = math.nan
-        last = epoch + 1 == self._config.train.epochs
-        if (epoch + 1) % self._config.train.validate_every and not last:
-            return
-        metadata = model_metadata(self.model, self._config)
-        if self._runner is None:
-            self._runner = KerasRunner(self.model, metadata=metadata)
+        if self.runner is None:
+            model = self._copy() if self._copy else self.model
+            self.runner = KerasRunner(model, metadata=model_metadata(model, self._config))
+        model, metadata = self.runner.model, dict(self.runner.metadata)
+        if weights is not None:
+            model.set_weights(weights)
         figures = evaluate(
-            self._runner,
+            self.runner,
             self._data,
             self._config.data.val_split,
             settings=self._config.decode,
             progress=False,
             records=self._records,
+            bounds=True,
         )
-        logs["AP"], logs["AP50"] = figures["AP"], figures["AP50"]
+        logs.update({name: figures[name] for name in _VALIDATED})
         if logs["AP"] > self.best_ap:
             self.best_ap, self.best_epoch = logs["AP"], epoch + 1
             metadata["accuracy"] = {"AP": logs["AP"], "data": str(self._data), "split": self._config.data.val_split}
-            with all_trainable(self.model):
-                save_keras(self.model, self._out / "best.keras", metadata)
-
-
-class Log(keras.callbacks.Callback):
-    """Appends every epoch's figures to a CSV file as one line, and draws them all as ``curves.png`` beside it.
-
-    Args:
-      path: the CSV file.
-      curves: see `draw_curves`.
-    """
-
-    def __init__(self, path: str | os.PathLike, curves: dict[str, list[str]]):
-        super().__init__()
-        self._path, self._curves = Path(path), curves
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch, **{key: float(logs[key]) for key in sorted(logs)}}
-        new = not self._path.is_file()
-        with open(self._path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, row.keys())
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        draw_curves(read_log(self._path), self._path.with_name("curves.png"), self._curves)
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """Saves the whole state of the model and its optimizer after every epoch, atomically."""
-
-    def __init__(self, path: str | os.PathLike):
-        super().__init__()
-        self._path = path
-
-    def on_epoch_end(self, epoch, logs=None):
-        with atomic_path(self._path) as temporary:
-            self.model.save(temporary)
-
-
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The lines of a log.csv as numbers; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def draw_curves(rows: list[dict[str, float]], path: str | os.PathLike, curves: dict[str, list[str]]) -> None:
-    """Draws columns of a log over the epochs, as a PNG.
-
-    Args:
-      rows: the log's lines.
-      path: the file.
-      curves: title of each of four panels → its columns. The first has a logarithmic axis, the third reaches from 0
-        to 1.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    epochs = [row["epoch"] + 1 for row in rows]
-    for number, (axes, (title, keys)) in enumerate(zip(figure.subplots(2, 2).flat, curves.items(), strict=True)):
-        for key in keys:
-            points = [(e, row[key]) for e, row in zip(epochs, rows, strict=True) if math.isfinite(row[key])]
-            if points:
-                axes.plot(*zip(*points, strict=True), label=key, marker="." if len(points) < 40 else None)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-        if number == 0:
-            axes.set_yscale("log")
-        if number == 2:
-            axes.set_ylim(0, 1)
-        if axes.lines:
-            axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+            with all_trainable(model):
+                save_keras(model, self._out / "best.keras", metadata)

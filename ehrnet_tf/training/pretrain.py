@@ -20,8 +20,9 @@ from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.models.efficientnet import CompactEfficientNet
 from ehrnet_tf.models.scaling import classifier_scale
 from ehrnet_tf.runtime.metadata import classifier_metadata, save_keras
-from ehrnet_tf.training import callbacks, run
+from ehrnet_tf.training import checkpoint, logs, run
 from ehrnet_tf.training.fused import fuse_batch_norm
+from ehrnet_tf.training.optimizers import make_optimizer
 
 CURVES = {
     "Losses": ["loss", "val_loss"],
@@ -54,7 +55,7 @@ def pretrain(config: PretrainConfig, data: str | os.PathLike, out: str | os.Path
       EhrnetError: the loss became NaN or infinite; the last good epoch stays in last.keras.
     """
     out = Path(out)
-    initial_epoch = run.epochs_done(out, config) if resume else 0
+    state = run.stored_state(out, config) if resume else None
     if not resume:
         run.check_new(out)
     size = config.model.input_size or classifier_scale(config.model.variant).input_size
@@ -65,20 +66,23 @@ def pretrain(config: PretrainConfig, data: str | os.PathLike, out: str | os.Path
             f"{data}: {len(pictures.train)} usable training pictures are fewer than train.batch_size "
             f"{config.train.batch_size}; lower it"
         )
-    if resume:
+    if state:
         known = json.loads((out / "run.json").read_text(encoding="utf-8"))["data"]["classes"]
         if known != list(pictures.classes):
             raise DataError(f"{data}: its classes are not those of {out} ({', '.join(known)}); start a new run")
-    keras.utils.set_random_seed(config.train.seed)
-    if resume:
-        model = keras.saving.load_model(out / "last.keras")
+    run.be_deterministic(config.train.seed, config.train.deterministic)
+    if state:
+        model = keras.saving.load_model(out / checkpoint.NAME)
+        checkpoint.restore_random_states(model, state)
     else:
         arguments = {**dataclasses.asdict(config.model), "input_size": size, "classes": len(pictures.classes)}
         model = CompactEfficientNet(**arguments)
+    steps = state["steps"] if state else config.train.steps_per_epoch or len(pictures.train) // config.train.batch_size
     out.mkdir(parents=True, exist_ok=True)
+    run.clean(out, state["step"] if state else 0, steps)
     save_config(out / "config.yaml", config)
     with run.log_file(out / "train.log", pictures.skipped):
-        return _pretrain(model, config, Path(data), out, pictures, size, initial_epoch)
+        return _pretrain(model, config, Path(data), out, pictures, size, steps, state)
 
 
 def _pretrain(
@@ -88,9 +92,10 @@ def _pretrain(
     out: Path,
     pictures: ClassPictures,
     size: int,
-    initial_epoch: int,
+    steps: int,
+    state: dict | None,
 ) -> dict:
-    steps = config.train.steps_per_epoch or len(pictures.train) // config.train.batch_size
+    begin = state["step"] if state else 0
     run.describe(
         out / "run.json",
         config.train.seed,
@@ -106,7 +111,7 @@ def _pretrain(
     if run.tensorflow_on_cpu():
         fuse_batch_norm(model)
     model.compile(
-        run.make_optimizer(config.train, steps, model, resumed=initial_epoch > 0),
+        make_optimizer(config.train, steps, model, resumed=begin > 0),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=run.jit_compile(),
@@ -119,17 +124,33 @@ def _pretrain(
         len(pictures.classes),
         len(pictures.train),
         len(pictures.validation),
-        initial_epoch + 1,
+        begin // steps + 1,
         config.train.epochs,
     )
     batch = config.train.batch_size
-    dataset = class_dataset(pictures.train, size, batch, config.data, config.train.seed + initial_epoch)
+
+    def batches(step: int):
+        return class_dataset(pictures.train, size, batch, config.data, config.train.seed + step // steps).repeat()
+
     held_out = class_dataset(pictures.validation, size, batch)
     best = BestAccuracy(out, classifier_metadata(model, pictures.classes))
-    try:
-        run.fit(model, dataset.repeat(), out, steps, (initial_epoch, config.train.epochs), best, CURVES, held_out)
-    except KeyboardInterrupt:
-        raise run.stopped("pretrain", data, out) from None
+    span = (begin, config.train.epochs * steps)
+    board = logs.TensorBoard(out / "tensorboard")
+    with run.ending_well("pretrain", data, out) as signals:
+        run.fit(
+            model,
+            batches,
+            out,
+            config.train,
+            steps,
+            span,
+            best,
+            CURVES,
+            signals,
+            state,
+            board,
+            validation_data=held_out,
+        )
     logger.info("best accuracy %.3f in epoch %d; run folder %s", best.accuracy, best.epoch, out)
     return {
         "best_accuracy": best.accuracy,
@@ -152,7 +173,7 @@ class BestAccuracy(keras.callbacks.Callback):
         super().__init__()
         self._out, self._metadata = out, metadata
         self.accuracy, self.epoch = -1.0, 0
-        for row in callbacks.read_log(out / "log.csv"):
+        for row in logs.read_log(out / "log.csv"):
             if row["val_accuracy"] > self.accuracy:
                 self.accuracy, self.epoch = row["val_accuracy"], int(row["epoch"]) + 1
 

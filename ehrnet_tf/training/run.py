@@ -11,7 +11,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,62 @@ import keras
 from ehrnet_tf import __version__
 from ehrnet_tf.config import Config, FitConfig, PretrainConfig, load_config
 from ehrnet_tf.errors import EhrnetError, UsageError
-from ehrnet_tf.files import write_json
-from ehrnet_tf.training import callbacks
-from ehrnet_tf.training.muon import Muon
-from ehrnet_tf.training.schedules import make_schedule
+from ehrnet_tf.files import TEMPORARY, write_json
+from ehrnet_tf.training import callbacks, checkpoint, logs
 
 _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "pycocotools")
 
 
 def check_new(out: Path) -> None:
     """Raises UsageError if ``out`` holds anything already."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not _is_leftover(path) for path in out.iterdir())):
         raise UsageError(f"{out}: exists already; choose a new --out, or go on with --resume")
 
 
-def epochs_done(out: Path, config: Config | PretrainConfig) -> int:
-    """How many epochs of the run in ``out`` are done, checked against what is wanted now."""
-    if not (out / "last.keras").is_file():
-        raise UsageError(f"{out}: nothing to resume here (no last.keras); start without --resume")
-    if load_config(out / "config.yaml", kind=type(config)).model != config.model:
+def stored_state(out: Path, config: Config | PretrainConfig) -> dict | None:
+    """Where the run in ``out`` stands, checked against what is wanted now; None if it was stopped before it saved.
+
+    Half-written files of a run that was killed are removed, and lines of log.csv that its state does not count.
+
+    Raises:
+      UsageError: nothing to resume, all epochs done, or another model section.
+    """
+    if not (out / "config.yaml").is_file():
+        raise UsageError(f"{out}: nothing to resume (no config.yaml); start without --resume")
+    stored = load_config(out / "config.yaml", kind=type(config))
+    if stored.model != config.model:
         raise UsageError(f"{out}: the model section differs from the one in its config.yaml; it must not change")
-    done = len(callbacks.read_log(out / "log.csv"))
-    if done >= config.train.epochs:
-        raise UsageError(f"{out}: all {done} epochs are done; raise train.epochs to go on")
-    return done
+    for name in ("batch_size", "steps_per_epoch", "optimizer", "ema", "precision"):
+        if getattr(stored.train, name, None) != getattr(config.train, name, None):
+            raise UsageError(f"{out}: train.{name} differs from the one in its config.yaml; it must not change")
+    path = out / checkpoint.NAME
+    if not path.is_file():
+        return None
+    state = checkpoint.read_state(path)
+    if state["step"] >= config.train.epochs * state["steps"]:
+        raise UsageError(f"{out}: all {config.train.epochs} epochs are done; raise train.epochs to go on")
+    return state
+
+
+def clean(out: Path, step: int, steps: int) -> None:
+    """Removes from a run folder what its state after ``step`` steps does not count.
+
+    Args:
+      out: the run folder.
+      step: steps done.
+      steps: an epoch.
+    """
+    for path in out.iterdir():
+        if _is_leftover(path):
+            path.unlink(missing_ok=True)
+    rows = logs.read_log(out / "log.csv")
+    if any(row["epoch"] >= step // steps for row in rows):
+        logs.write_log(out / "log.csv", [row for row in rows if row["epoch"] < step // steps])
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is the half-written one of a process that was killed (see `files.atomic_path`)."""
+    return path.is_file() and path.name.startswith(TEMPORARY)
 
 
 @contextlib.contextmanager
@@ -82,78 +114,106 @@ def describe(path: Path, seed: int, steps: int, data: dict[str, Any]) -> None:
     write_json(path, {"starts": starts, "seed": seed, "steps_per_epoch": steps, "data": data})
 
 
-def make_optimizer(
-    config: FitConfig, steps_per_epoch: int, model: keras.Model, begin: int = 0, resumed: bool = False
-) -> keras.optimizers.Optimizer:
-    """The optimizer that ``config`` names, with its schedule, for the weights of ``model`` that are trained now.
-
-    Args:
-      config: of the run.
-      steps_per_epoch: of the run.
-      model: with ``trainable`` set.
-      begin: the epoch in which this optimizer begins, or began.
-      resumed: go on with the optimizer that the model was loaded with, its moments and its count, if it is one for the
-        same weights. The schedule is new: the configuration may want more epochs now.
-    """
-    schedule = make_schedule(config, steps_per_epoch, begin)
-    mine = getattr(model, "optimizer", None)
-    if resumed and mine is not None and len(mine._trainable_variables) == len(model.trainable_variables):
-        mine.learning_rate = schedule
-        return mine
-    kinds = {"adam": keras.optimizers.Adam, "muon": Muon}
-    optimizer = kinds[config.optimizer](schedule)
-    # A training graph that makes the optimizer's variables itself is traced twice.
-    optimizer.build(model.trainable_variables)
-    return optimizer
-
-
 def fit(
     model: keras.Model,
-    dataset,
+    batches: Callable[[int], Any],
     out: Path,
+    config: FitConfig,
     steps: int,
-    epochs: tuple[int, int],
+    span: tuple[int, int],
     validator: keras.callbacks.Callback,
     curves: dict[str, list[str]],
+    signals: checkpoint.Signals,
+    state: dict | None = None,
+    tensorboard: logs.TensorBoard | None = None,
+    apart: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    write: bool = True,
     validation_data=None,
 ) -> None:
     """`model.fit` with a run folder's files: log, curves, TensorBoard, last.keras.
 
     Args:
       model: compiled.
-      dataset: batches without end, shuffled.
+      batches: the first step → batches without end from that step on.
       out: the run folder.
+      config: of the run.
       steps: an epoch.
-      epochs: the first, counted from 0, and the end.
+      span: the first step, counted from 0, and the end.
       validator: adds its figures to the log, and keeps the best model.
-      curves: see `callbacks.draw_curves`.
+      curves: see `logs.draw_curves`.
+      signals: who asks to stop.
+      state: of the checkpoint that the first step follows from, if it lies within an epoch.
+      tensorboard: the callback.
+      apart: a context in which this process computes by itself.
+      write: whether this process writes the run folder.
       validation_data: as of `model.fit`.
+
+    Raises:
+      Stopped: a signal asked to stop.
+      DataError: the pictures vanished.
     """
-    model.fit(
-        dataset,
-        validation_data=validation_data,
-        initial_epoch=epochs[0],
-        epochs=epochs[1],
-        steps_per_epoch=steps,
-        shuffle=False,  # the pipeline shuffles
-        verbose=1 if sys.stderr.isatty() else 2,
-        callbacks=[
-            callbacks.StopOnNaN(),
-            callbacks.EpochFigures(),
-            validator,
-            keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False),
-            callbacks.Checkpoint(out / "last.keras"),
-            callbacks.Log(out / "log.csv", curves),
-        ],
-    )
+    writers = [tensorboard, logs.Log(out / "log.csv", curves, config.epochs)] if write else []
+    shared = [
+        callbacks.StopOnNaN(),
+        callbacks.EpochFigures(config.batch_size),
+        validator,
+        *(writer for writer in writers if writer is not None),
+    ]
+    begin, end = span
+    # Keras knows whole epochs only: one that was begun is a fit of its own.
+    middle = min(end, -(-begin // steps) * steps)
+    for first, last in ((begin, middle), (middle, end)):
+        if first == last:
+            continue
+        saver = checkpoint.Checkpoint(
+            out / checkpoint.NAME, steps, first, config.checkpoint_minutes, signals, state, apart, write
+        )
+        dataset = batches(first)
+        try:
+            model.fit(
+                dataset,
+                validation_data=validation_data,
+                initial_epoch=first // steps,
+                epochs=-(-last // steps),
+                steps_per_epoch=steps - first % steps,
+                shuffle=False,  # the pipeline shuffles
+                verbose=1 if write and sys.stderr.isatty() else 0,
+                callbacks=[*shared, saver],
+            )
+        except Exception as error:
+            samples = getattr(dataset, "samples", None)
+            if samples is not None and samples.error is not None:
+                raise samples.error from error
+            raise
+        state = None
 
 
-def stopped(command: str, data: Path, out: Path) -> EhrnetError:
-    """What Ctrl-C ends in."""
-    if not (out / "last.keras").is_file():
-        return EhrnetError(f"stopped by Ctrl-C before the first epoch was done; remove {out} and start again")
+@contextlib.contextmanager
+def ending_well(command: str, data: Path, out: Path) -> Iterator[checkpoint.Signals]:
+    """Makes errors of what may end a training run: signals, a full disk.
+
+    Args:
+      command: "train" or "pretrain".
+      data: the data folder.
+      out: the run folder.
+
+    Raises:
+      EhrnetError: says what happened and how to go on.
+    """
+    signals = checkpoint.Signals()
     arguments = shlex.join(["ehrnet", command, "--data", str(data), "--out", str(out), "--resume"])
-    return EhrnetError(f"stopped by Ctrl-C; go on with: {arguments}")
+    try:
+        with signals.caught():
+            yield signals
+    except checkpoint.Stopped:
+        raise EhrnetError(f"stopped by {signals.received.name}, saved; go on with: {arguments}") from None
+    except KeyboardInterrupt:
+        raise EhrnetError(f"stopped at once; go on from the last saved step with: {arguments}") from None
+    except OSError as error:
+        what = error.strerror or error
+        raise EhrnetError(
+            f"{out}: cannot be written ({what}); the last saved state is whole: make room and go on with: {arguments}"
+        ) from error
 
 
 def jit_compile() -> bool:
@@ -168,6 +228,20 @@ def tensorflow_on_cpu() -> bool:
     import tensorflow as tf
 
     return not tf.config.list_physical_devices("GPU")
+
+
+def set_precision(precision: str) -> None:
+    """Sets Keras' dtype policy for the models that are built from now on."""
+    keras.config.set_dtype_policy(precision)
+
+
+def be_deterministic(seed: int, deterministic: bool) -> None:
+    """Seeds all random numbers, and lets TensorFlow choose deterministic operations only."""
+    keras.utils.set_random_seed(seed)
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def tune_for_cpu() -> None:

@@ -6,15 +6,17 @@ RUN/log.csv        one line an epoch (counted from 0): rate, losses, tag terms, 
 RUN/curves.png     the same as a picture
 RUN/train.log      what was said, with every skipped picture by name
 RUN/tensorboard/   the same for TensorBoard
-RUN/last.keras     the newest epoch, optimizer included: what --resume continues from
+RUN/last.keras     the newest state, optimizer included: what --resume goes on from (`training.checkpoint`)
 RUN/best.keras     the epoch with the highest validation AP
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,13 @@ from ehrnet_tf.data.coco import Records, load_records
 from ehrnet_tf.data.pipeline import coco_dataset, input_size
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.models.efficienthrnet import EfficientHRNet
-from ehrnet_tf.models.weights import backbone_layers
-from ehrnet_tf.training import callbacks, run
+from ehrnet_tf.models.weights import backbone_layers, with_free_size
+from ehrnet_tf.training import checkpoint, logs, run
+from ehrnet_tf.training.callbacks import ValidationAP
+from ehrnet_tf.training.devices import Devices, Processes
 from ehrnet_tf.training.fused import fuse_batch_norm
 from ehrnet_tf.training.losses import pose_losses, tag_metrics
+from ehrnet_tf.training.optimizers import make_optimizer
 
 logger = logging.getLogger("ehrnet_tf.training")
 
@@ -36,6 +41,16 @@ logger = logging.getLogger("ehrnet_tf.training")
 def build_model(config: Config) -> keras.Model:
     """The model that ``config.model`` describes, with a square input."""
     return EfficientHRNet(**{**dataclasses.asdict(config.model), "input_size": input_size(config)})
+
+
+def trained_model(config: Config) -> keras.Model:
+    """The model as it is trained: of ``train.precision``, and of free input size if ``train.sizes`` has several."""
+    run.set_precision(config.train.precision)
+    try:
+        model = build_model(config)
+    finally:
+        run.set_precision("float32")
+    return with_free_size(model) if config.train.sizes else model
 
 
 def compile_model(model: keras.Model, config: Config, optimizer: keras.optimizers.Optimizer) -> None:
@@ -48,7 +63,13 @@ def compile_model(model: keras.Model, config: Config, optimizer: keras.optimizer
     )
 
 
-def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resume: bool = False) -> dict:
+def train(
+    config: Config,
+    data: str | os.PathLike,
+    out: str | os.PathLike,
+    resume: bool = False,
+    processes: Processes | None = None,
+) -> dict:
     """Trains, validates by AP and writes the run folder described above.
 
     Without a GPU, TensorFlow's options change for the whole process: no graph optimizer, and on one or two cores one
@@ -56,24 +77,32 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
 
     Args:
       config: the experiment.
-      data: a folder in COCO's layout, with the splits ``config.data`` names.
+      data: a folder in COCO's layout, with the splits ``config.data`` names, or one that `make_shards` wrote.
       out: the run folder; must be new or empty unless ``resume``.
-      resume: go on from ``out/last.keras`` with the configuration stored there.
+      resume: go on from ``out/last.keras``, or from the beginning if the run was stopped before it saved.
+      processes: this process among those that train together; all see the same ``data`` and ``out``.
 
     Returns:
       {"best_ap", "best_epoch", "epochs", "run"}.
 
     Raises:
-      UsageError: ``out`` holds files already, or nothing to resume; too few pictures for one batch.
-      DataError: the data cannot be used.
+      UsageError: ``out`` holds files already, or nothing to resume; too few pictures for one batch; devices that
+        cannot share a batch.
+      DataError: the data cannot be used, or vanished.
       ModelFileError: ``config.model.weights`` is missing or does not fit.
-      EhrnetError: the loss became NaN or infinite; the last good epoch stays in last.keras.
+      EhrnetError: the loss became NaN or infinite, the disk is full, Ctrl-C or SIGTERM: last.keras holds the last good
+        state.
     """
     out, data = Path(out), Path(data)
-    initial_epoch = run.epochs_done(out, config) if resume else 0
-    if not resume:
+    state = run.stored_state(out, config) if resume else None
+    devices = Devices(config.train.distribution, processes)
+    if not resume and devices.processes.first:
         run.check_new(out)
     input_size(config)  # checked before anything is read or written
+    if config.train.batch_size % devices.count:
+        raise UsageError(
+            f"train.batch_size {config.train.batch_size}: must be a multiple of the {devices.count} devices"
+        )
     run.tune_for_cpu()
     records = load_records(data, config.data.train_split, config, training=True)
     validation = load_records(data, config.data.val_split, config, training=False)
@@ -82,72 +111,159 @@ def train(config: Config, data: str | os.PathLike, out: str | os.PathLike, resum
             f"{data}: {len(records)} usable training pictures are fewer than train.batch_size "
             f"{config.train.batch_size}; lower it"
         )
-    keras.utils.set_random_seed(config.train.seed)
-    model = keras.saving.load_model(out / "last.keras") if resume else build_model(config)
+    run.be_deterministic(config.train.seed, config.train.deterministic)
+    with devices.scope():
+        model = keras.saving.load_model(out / checkpoint.NAME) if state else trained_model(config)
+    if state:
+        checkpoint.restore_random_states(model, state)
+    steps = state["steps"] if state else config.train.steps_per_epoch or len(records) // config.train.batch_size
+    plan = _Run(config, data, out, devices, records, validation, steps, state)
+    if not devices.processes.first:
+        return plan.fit(model)
     # From here on, what goes wrong leaves a run folder.
     out.mkdir(parents=True, exist_ok=True)
+    run.clean(out, state["step"] if state else 0, steps)
     save_config(out / "config.yaml", config)
     with run.log_file(out / "train.log", records.skipped | validation.skipped):
-        return _train(model, config, data, out, records, validation, initial_epoch)
+        _describe_run(out, config, data, records, validation, steps)
+        return plan.fit(model)
 
 
-def _train(
-    model: keras.Model,
-    config: Config,
-    data: Path,
-    out: Path,
-    records: Records,
-    validation: Records,
-    initial_epoch: int,
-) -> dict:
-    steps = config.train.steps_per_epoch or len(records) // config.train.batch_size
-    _describe_run(out, config, data, records, validation, steps)
-    if run.tensorflow_on_cpu():
-        fuse_batch_norm(model)
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What `train` has found out, for its fits."""
 
-    logger.info(
-        "%s at %d pixels, %.2f M parameters; %d training pictures, %d steps an epoch, epochs %d to %d",
-        config.model.variant,
-        input_size(config),
-        model.count_params() / 1e6,
-        len(records),
-        steps,
-        initial_epoch + 1,
-        config.train.epochs,
-    )
-    if config.train.freeze_backbone_epochs and not (config.model.backbone_weights or config.model.weights):
-        logger.warning("train.freeze_backbone_epochs keeps a backbone still that has no trained weights")
-    logger.info("building the training graph (up to a minute before the first step) ...")
-    validator = callbacks.ValidationAP(config, data, out, validation)
-    try:
-        for start, begin, end, frozen in _phases(config, initial_epoch):
-            if frozen:
-                logger.info("the backbone stands still up to epoch %d", end)
-            for layer in backbone_layers(model):
-                layer.trainable = not frozen
-            # Each phase has an optimizer of its own: one that had counted on would overrate a thawed weight's moments.
-            compile_model(model, config, run.make_optimizer(config.train, steps, model, start, begin > start))
-            dataset = coco_dataset(
-                data, config.data.train_split, config, seed=config.train.seed + begin, records=records
+    config: Config
+    data: Path
+    out: Path
+    devices: Devices
+    records: Records
+    validation: Records
+    steps: int  # an epoch
+    state: dict | None  # of the checkpoint to go on from
+
+    def fit(self, model: keras.Model) -> dict:
+        config, steps = self.config, self.steps
+        begin = self.state["step"] if self.state else 0
+        if run.tensorflow_on_cpu() and not self.devices.distributed:
+            fuse_batch_norm(model)
+        self.devices.synchronise(model)
+        self._announce(model, begin)
+        write = self.devices.processes.first
+        copied = self.devices.distributed or config.train.precision != "float32" or config.train.sizes
+        validator = ValidationAP(
+            config,
+            self.data,
+            self.out,
+            self.validation,
+            self.devices.apart,
+            (lambda: build_model(config)) if copied else None,
+            write,
+        )
+        board = logs.TensorBoard(self.out / "tensorboard", validator, self.validation) if write else None
+        with run.ending_well("train", self.data, self.out) as signals:
+            for phase in phases(config, steps, begin):
+                with self.devices.scope():
+                    self._compile(model, phase)
+                run.fit(
+                    model,
+                    self._batches(phase),
+                    self.out,
+                    config.train,
+                    steps,
+                    (phase.begin, phase.end),
+                    validator,
+                    logs.POSE_CURVES,
+                    signals,
+                    self.state if phase.begin == begin and begin % steps else None,
+                    board,
+                    self.devices.apart,
+                    write,
+                )
+        logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, self.out)
+        return {
+            "best_ap": validator.best_ap,
+            "best_epoch": validator.best_epoch,
+            "epochs": config.train.epochs,
+            "run": str(self.out),
+        }
+
+    def _announce(self, model: keras.Model, begin: int) -> None:
+        config = self.config
+        logger.info(
+            "%s at %d pixels, %.2f M parameters; %d training pictures, %d steps an epoch, epochs %d to %d, %d device%s",
+            config.model.variant,
+            input_size(config),
+            model.count_params() / 1e6,
+            len(self.records),
+            self.steps,
+            begin // self.steps + 1,
+            config.train.epochs,
+            self.devices.count,
+            "s" * (self.devices.count > 1),
+        )
+        if config.train.freeze_backbone_epochs and not (config.model.backbone_weights or config.model.weights):
+            logger.warning("train.freeze_backbone_epochs keeps a backbone still that has no trained weights")
+        logger.info("building the training graph (half a minute before the first step of a large network) ...")
+
+    def _compile(self, model: keras.Model, phase: Phase) -> None:
+        if phase.frozen:
+            logger.info("the backbone stands still up to epoch %d", phase.end // self.steps)
+        for layer in backbone_layers(model):
+            layer.trainable = not phase.frozen
+        # A thawed backbone gets a new optimizer: one that had counted on would overrate its weights' moments.
+        resumed = phase.begin > phase.optimizer_begin
+        first_epoch = phase.optimizer_begin // self.steps
+        compile_model(model, self.config, make_optimizer(self.config.train, self.steps, model, first_epoch, resumed))
+
+    def _batches(self, phase: Phase) -> Callable[[int], Any]:
+        config = self.config
+        if phase.size is not None:
+            config = dataclasses.replace(config, model=dataclasses.replace(config.model, input_size=phase.size))
+
+        def batches(step: int):
+            return coco_dataset(
+                self.data,
+                config.data.train_split,
+                config,
+                records=self.records,
+                first_step=step,
+                share=self.devices.processes.share,
             )
-            run.fit(model, dataset.repeat(), out, steps, (begin, end), validator, callbacks.POSE_CURVES)
-    except KeyboardInterrupt:
-        raise run.stopped("train", data, out) from None
-    logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, out)
-    return {
-        "best_ap": validator.best_ap,
-        "best_epoch": validator.best_epoch,
-        "epochs": config.train.epochs,
-        "run": str(out),
-    }
+
+        return batches
 
 
-def _phases(config: Config, initial_epoch: int) -> list[tuple[int, int, int, bool]]:
-    """(first epoch, first epoch that is left, end, whether the backbone is frozen) of what is left to train."""
-    thaw = min(config.train.freeze_backbone_epochs, config.train.epochs)
-    phases = ((0, thaw, True), (thaw, config.train.epochs, False))
-    left = [(start, max(start, initial_epoch), end, frozen) for start, end, frozen in phases]
-    return [phase for phase in left if phase[1] < phase[2]]
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A part of a run, in steps."""
+
+    begin: int
+    end: int
+    frozen: bool  # whether the backbone stands still
+    optimizer_begin: int  # the step in which its optimizer begins, or began
+    size: int | None  # of the input, pixels; None: the model's
+
+
+def phases(config: Config, steps: int, begin: int) -> list[Phase]:
+    """What is left of a run after ``begin`` steps.
+
+    Args:
+      config: of the run.
+      steps: an epoch.
+      begin: steps done.
+    """
+    epochs = config.train.epochs
+    thaw = min(config.train.freeze_backbone_epochs, epochs)
+    sizes = [(0, input_size(config)), *config.train.sizes] if config.train.sizes else []
+    borders = sorted({0, thaw, epochs} | {epoch for epoch, _ in sizes if epoch < epochs})
+    found = []
+    for first, last in itertools.pairwise(borders):
+        size = next((side for epoch, side in reversed(sizes) if epoch <= first), None)
+        start = max(begin, first * steps)
+        if start < last * steps:
+            found.append(Phase(start, last * steps, first < thaw, 0 if first < thaw else thaw * steps, size))
+    return found
 
 
 def _describe_run(out: Path, config: Config, data: Path, records: Records, validation: Records, steps: int) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ehrnet_tf.data.coco import Record
+from ehrnet_tf.data.shards import Place
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.evaluation.breakdown import Person
 from ehrnet_tf.evaluation.worst import draw_worst, rank
@@ -33,7 +34,7 @@ def records(tmp_path):
         path.parent.mkdir(exist_ok=True)
         cv2.imwrite(str(path), np.full((height, width, 3), 60 * image_id, np.uint8))
         nobody = np.zeros((0, 5, 3), np.float32), np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
-        made.append(Record(image_id, str(path), width, height, *nobody, b""))
+        made.append(Record(image_id, str(path), width, height, *nobody, b"", Place(str(path))))
     return made
 
 

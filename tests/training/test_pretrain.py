@@ -12,7 +12,7 @@ from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.config import PretrainConfig, load_config
 from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.runtime.metadata import read_metadata
-from ehrnet_tf.training.callbacks import read_log
+from ehrnet_tf.training.logs import read_log
 from ehrnet_tf.training.pretrain import pretrain
 
 SETTINGS = [
