@@ -108,7 +108,9 @@ class FitConfig:
     epochs: int = 300
     steps_per_epoch: int | None = None  # None: once through the data
     batch_size: int = 8
-    optimizer: str = "adam"  # adam, adamw, sgd (Nesterov, 0.9), or muon (`training.muon`): faster, takes about 1e-2
+    # adam, adamw (decays by 0.004 where weight_decay is 0), sgd (Nesterov, 0.9), or muon (`training.muon`), which learns
+    # faster and takes about 1e-2
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0  # decoupled, a step: rate * decay * kernel; biases and batch norms are left out
     clip_norm: float | None = None  # the gradients' global norm is cut to this

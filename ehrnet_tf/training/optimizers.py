@@ -33,7 +33,8 @@ def make_optimizer(
     if resumed and mine is not None and len(inner(mine)._trainable_variables) == len(model.trainable_variables):
         inner(mine).learning_rate = schedule
         return _end_as_it_is(mine)
-    options: dict = {"global_clipnorm": config.clip_norm, "weight_decay": config.weight_decay or None}
+    decay = config.weight_decay or (0.004 if config.optimizer == "adamw" else None)
+    options: dict = {"global_clipnorm": config.clip_norm, "weight_decay": decay}
     if ema := getattr(config, "ema", None):
         options |= {"use_ema": True, "ema_momentum": ema}
     kinds = {
@@ -43,7 +44,7 @@ def make_optimizer(
         "muon": Muon,
     }
     optimizer = kinds[config.optimizer](schedule, **options)
-    if config.weight_decay:
+    if decay:
         optimizer.exclude_from_weight_decay(var_names=_UNDECAYED)
     if getattr(config, "precision", None) == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
