@@ -108,8 +108,8 @@ class FitConfig:
     epochs: int = 300
     steps_per_epoch: int | None = None  # None: once through the data
     batch_size: int = 8
-    # adam, adamw (decays by 0.004 where weight_decay is 0), sgd (Nesterov, 0.9), or muon (`training.muon`), which learns
-    # faster and takes about 1e-2
+    # adam, adamw (decays by 0.004 where weight_decay is 0), sgd (Nesterov, 0.9), or muon (`training.muon`), which
+    # learns faster and takes about 1e-2
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0  # decoupled, a step: rate * decay * kernel; biases and batch norms are left out
@@ -129,9 +129,6 @@ class FitConfig:
         _check(self.learning_rate > 0, "learning_rate must be positive")
         _check(self.optimizer in OPTIMIZERS, f"optimizer must be one of {', '.join(OPTIMIZERS)}")
         _check(self.weight_decay >= 0, "weight_decay must not be negative")
-        _check(
-            self.optimizer != "adamw" or self.weight_decay > 0, "weight_decay must be positive with adamw, e.g. 0.01"
-        )
         _check(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive")
         _check(self.checkpoint_minutes > 0, "checkpoint_minutes must be positive")
         _check(self.schedule in ("step", "cosine"), "schedule must be 'step' or 'cosine'")

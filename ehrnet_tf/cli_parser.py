@@ -1,0 +1,143 @@
+"""The arguments of the command ``ehrnet``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from ehrnet_tf import __version__
+
+
+def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
+    """The parser of ``ehrnet``; the arguments it parses have the command's function as ``function``.
+
+    Args:
+      functions: what does each command, by its name.
+    """
+    parser = argparse.ArgumentParser(
+        prog="ehrnet", description="EfficientHRNet: multi-person pose estimation, trained, converted and run."
+    )
+    parser.add_argument("--version", action="version", version=f"ehrnet-tf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=functions[name])
+        return sub
+
+    sub = command("models", "The family: input, parameters, multiply-adds, widths, modules.")
+    sub.add_argument(
+        "variants", nargs="*", metavar="VARIANT", help="H0, E-4, H-2.5, B-1 ... (default: H0 ... H-4, E0 ... E-4)"
+    )
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
+
+    sub = command("make-data", "Write the synthetic data set in COCO layout.")
+    sub.add_argument("folder", help="new folder, or one written by this command")
+    sub.add_argument("--train", type=int, default=1200, metavar="N", help="training pictures (%(default)s)")
+    sub.add_argument("--val", type=int, default=100, metavar="N", help="validation pictures (%(default)s)")
+    sub.add_argument("--size", type=int, default=256, metavar="PX", help="long side of a picture (%(default)s)")
+    sub.add_argument("--max-people", type=int, default=6, metavar="N", help="people in a picture (%(default)s)")
+    sub.add_argument("--upright", action="store_true", help="only people who stand or walk and face the viewer")
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same pictures (%(default)s)")
+
+    sub = command("make-shards", "Pack a data set's pictures into TFRecord shards, for `train` and `eval`.")
+    sub.add_argument("folder", metavar="DIR", help="folder in COCO's layout")
+    sub.add_argument("--out", required=True, metavar="SHARDS", help="folder to write to")
+    text = "one or more times (default: train2017 and val2017)"
+    sub.add_argument("--split", action="append", metavar="SPLIT", help=text)
+    sub.add_argument("--keypoints", default="coco", metavar="SET", help="set or YAML file (%(default)s)")
+    sub.add_argument("--megabytes", type=int, default=128, metavar="N", help="size of a shard, about (%(default)s)")
+
+    sub = command("check-data", "Find a data set's faults, and show what a training makes of it.")
+    sub.add_argument("folder", metavar="DIR", help="folder in COCO's layout; nothing in it is changed")
+    sub.add_argument(
+        "--split", action="append", metavar="SPLIT", help="one or more times (default: all that are there)"
+    )
+    sub.add_argument("--keypoints", metavar="SET", help="set or YAML file (default: the configuration's)")
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures of each split")
+    text = "the training that is meant: YAML file, or a name in configs/, and values over it (default: all defaults)"
+    sub.add_argument("--config", nargs="+", default=[], metavar=("C", "a.b=c"), help=text)
+    sub.add_argument("--sheet", metavar="FILE", help="draw augmented samples with their targets: .jpg or .png")
+    sub.add_argument("--json", metavar="FILE", help="write counts and findings, with all cases, there")
+
+    def filter_options(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--min-joints", type=int, default=0, metavar="N", help="leave out people with fewer joints")
+        text = "of two people more alike than this (0..1), leave out the one with the lower score"
+        sub.add_argument("--duplicate-oks", type=float, metavar="OKS", help=text)
+        text = "leave out the end of limbs longer than X times the person's median"
+        sub.add_argument("--limb-length", type=float, metavar="X", help=text)
+
+    def training_command(name: str, text: str, data: str, figure: str, example: str) -> argparse.ArgumentParser:
+        sub = command(name, text)
+        sub.add_argument("--config", metavar="C", help="YAML file, or a name in configs/ (default: all defaults)")
+        sub.add_argument("--data", required=True, metavar="DIR", help=data)
+        sub.add_argument("--out", required=True, metavar="RUN", help="run folder to make")
+        sub.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+        sub.add_argument("--json", metavar="FILE", help=f"write the best {figure} there")
+        sub.add_argument("overrides", nargs="*", metavar="a.b=c", help=f"configuration values, e.g. {example}")
+        return sub
+
+    folders = "folder in COCO's layout, or of shards"
+    sub = training_command("train", "Train a model.", folders, "AP", "train.batch_size=16")
+    sub.add_argument("--process", metavar="I/N", help="this is process I (from 0) of N that train together (JAX)")
+    sub.add_argument("--address", metavar="HOST:PORT", help="of process 0, for the others")
+    text = "Train a backbone as a classifier on a folder of class folders."
+    folders = "DIR/<class>/, or DIR/train/<class>/ and DIR/val/"
+    training_command("pretrain", text, folders, "accuracy", "model.variant=B-2")
+
+    sub = command("eval", "Measure COCO AP of a model file.")
+    sub.add_argument("model", help=".keras, .tflite, .onnx or SavedModel folder")
+    sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
+    sub.add_argument("--split", default="val2017", help="%(default)s")
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    sub.add_argument("--fast", action="store_true", help="the live decoder instead of the exact one")
+    sub.add_argument("--flip", action="store_true", help="flip test: the mirrored picture as well")
+    sub.add_argument("--scales", default="1", metavar="S,S", help="test scales, e.g. 0.5,1,2 (%(default)s)")
+    text = "fit the picture into the model's input, or the published procedure's sizes (%(default)s)"
+    sub.add_argument("--sizes", choices=["letterbox", "reference"], default="letterbox", help=text)
+    sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
+    sub.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once (%(default)s)")
+    filter_options(sub)
+    text = "write the poses as COCO results; the same command goes on with an evaluation that was stopped"
+    sub.add_argument("--results", metavar="FILE", help=text)
+    sub.add_argument("--details", action="store_true", help="figures by keypoint and by size as well")
+    sub.add_argument("--worst", nargs=2, metavar=("N", "DIR"), help="draw the N worst misses into DIR")
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
+
+    sub = command("export", "Convert a model and compare the result with it.")
+    sub.add_argument("model", help=".keras file")
+    sub.add_argument(
+        "--format", choices=["tflite", "onnx", "saved_model", "pytorch"], default="tflite", help="%(default)s"
+    )
+    text = "what the file gives: the network's maps, or the people, with the decoder inside (%(default)s)"
+    sub.add_argument("--graph", choices=["maps", "poses"], default="maps", help=text)
+    sub.add_argument("--people", type=int, default=30, metavar="P", help="the most people, --graph poses (%(default)s)")
+    sub.add_argument("--precision", choices=["float32", "float16", "int8"], default="float32", help="%(default)s")
+    sub.add_argument("--calibration", metavar="DIR", help="folder of pictures, or of COCO data; needed for int8")
+    sub.add_argument("--calibration-size", type=int, default=128, metavar="N", help="pictures drawn (%(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="of the drawing of calibration pictures (%(default)s)")
+    sub.add_argument("--out", required=True, metavar="F", help="file to write")
+    sub.add_argument("--json", metavar="FILE", help="write the comparison there")
+
+    sub = command("import-pytorch", "Convert a checkpoint of the original network to Keras.")
+    sub.add_argument("checkpoint", help=".pth (needs PyTorch), .npz or .safetensors; the network or its backbone alone")
+    sub.add_argument("--model", metavar="VARIANT", help="H0 ... H-4; B0 ... B-4: a classifier (default: what it holds)")
+    sub.add_argument("--out", required=True, metavar="F", help=".keras file to write")
+    sub.add_argument("--keypoints", default="coco", metavar="SET", help="set or YAML file (%(default)s)")
+    sub.add_argument("--input-size", type=int, metavar="PX", help="side of the input (default: the variant's own)")
+    sub.add_argument("--tags-on-both-stages", action="store_true", help="keep the tags of a 34-channel second head")
+
+    sub = command("predict", "Find people in pictures.")
+    sub.add_argument("model", help=".keras, .tflite, .onnx or SavedModel folder")
+    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
+    sub.add_argument("--out", metavar="DIR", help="write drawings there")
+    sub.add_argument("--json", metavar="F", help="write the poses there")
+    sub.add_argument("--min-score", type=float, default=0.2, help="leave out people scored lower (%(default)s)")
+    sub.add_argument("--exact", action="store_true", help="the exact decoder instead of the live one")
+    filter_options(sub)
+    sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
+
+    sub = command("demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")
+    sub.add_argument("--out", default="demo_output", metavar="DIR", help="%(default)s")
+    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help="configuration values over configs/demo.yaml")
+    return parser
