@@ -100,8 +100,9 @@ def train(args: argparse.Namespace) -> None:
     from ehrnet_tf.training.devices import Processes
     from ehrnet_tf.training.train import train as run
 
-    result = run(config, args.data, args.out, args.resume, Processes.parse(args.process, args.address))
-    if args.json:
+    processes = Processes.parse(args.process, args.address)
+    result = run(config, args.data, args.out, args.resume, processes)
+    if args.json and processes.first:
         write_json(args.json, result)
 
 
@@ -143,6 +144,7 @@ def evaluate(args: argparse.Namespace) -> None:
         protocol=Protocol(decoder, args.flip, numbers(args.scales, "--scales"), args.sizes),
         filters=chosen_filters(args),
         details=args.details,
+        bounds=args.bounds,
         worst=(count(args.worst[0], "--worst"), args.worst[1]) if args.worst else None,
     )
     print(figure_table(figures))

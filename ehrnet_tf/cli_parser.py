@@ -100,6 +100,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     filter_options(sub)
     text = "write the poses as COCO results; the same command goes on with an evaluation that was stopped"
     sub.add_argument("--results", metavar="FILE", help=text)
+    sub.add_argument("--bounds", action="store_true", help="what holds AP back: AP with true grouping, true heat-maps")
     sub.add_argument("--details", action="store_true", help="figures by keypoint and by size as well")
     sub.add_argument("--worst", nargs=2, metavar=("N", "DIR"), help="draw the N worst misses into DIR")
     sub.add_argument("--json", metavar="FILE", help="write the figures there")

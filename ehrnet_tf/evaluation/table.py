@@ -14,6 +14,9 @@ def figure_table(figures: dict[str, Any]) -> str:
     lines.append("  ".join(f"{name} {figures[name]:.3f}" for name in FIGURES))
     stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in figures["ms"].items())
     lines.append(f"ms a picture: {stages} (reading and decoding in threads of their own)")
+    if "AP_true_groups" in figures:
+        groups, heatmaps = figures["AP_true_groups"], figures["AP_true_heatmaps"]
+        lines.append(f"AP with true grouping {groups:.3f}, with true heat-maps {heatmaps:.3f}")
     if "keypoints" in figures:
         lines.append(f"\n{'keypoint':16} {'labelled':>8} {'AP':>6}  " + " ".join(f"{kind:>9}" for kind in KINDS))
         for name, row in figures["keypoints"].items():

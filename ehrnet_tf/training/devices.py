@@ -94,6 +94,11 @@ class Devices:
             return self._strategy.num_replicas_in_sync
         return self._distribution.num_model_replicas if self._distribution is not None else 1
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether TensorFlow's strategy is at work, whose collectives XLA does not take everywhere."""
+        return self._strategy is not None
+
     def scope(self) -> contextlib.AbstractContextManager:
         """In which the model is built or loaded, and compiled."""
         return self._strategy.scope() if self._strategy is not None else contextlib.nullcontext()

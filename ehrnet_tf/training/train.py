@@ -53,13 +53,21 @@ def trained_model(config: Config) -> keras.Model:
     return with_free_size(model) if config.train.sizes else model
 
 
-def compile_model(model: keras.Model, config: Config, optimizer: keras.optimizers.Optimizer) -> None:
-    """Gives ``model`` the losses and metrics of ``config``."""
+def kept_model(config: Config) -> keras.Model:
+    """A model for the weights of a trained one: float32, of the configuration's size."""
+    model = dataclasses.replace(config.model, weights=None, backbone_weights=None)
+    return build_model(dataclasses.replace(config, model=model))
+
+
+def compile_model(
+    model: keras.Model, config: Config, optimizer: keras.optimizers.Optimizer, jit_compile: bool | None = None
+) -> None:
+    """Gives ``model`` the losses and metrics of ``config``; ``jit_compile`` None: what suits one device."""
     model.compile(
         optimizer,
         loss=pose_losses(config.loss, config.model.tags_on_both_stages),
         metrics=tag_metrics(),
-        jit_compile=run.jit_compile(),
+        jit_compile=run.jit_compile() if jit_compile is None else jit_compile,
     )
 
 
@@ -157,7 +165,7 @@ class _Run:
             self.out,
             self.validation,
             self.devices.apart,
-            (lambda: build_model(config)) if copied else None,
+            (lambda: kept_model(config)) if copied else None,
             write,
         )
         board = logs.TensorBoard(self.out / "tensorboard", validator, self.validation) if write else None
@@ -180,7 +188,8 @@ class _Run:
                     self.devices.apart,
                     write,
                 )
-        logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, self.out)
+        if write:
+            logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, self.out)
         return {
             "best_ap": validator.best_ap,
             "best_epoch": validator.best_epoch,
@@ -214,7 +223,8 @@ class _Run:
         # A thawed backbone gets a new optimizer: one that had counted on would overrate its weights' moments.
         resumed = phase.begin > phase.optimizer_begin
         first_epoch = phase.optimizer_begin // self.steps
-        compile_model(model, self.config, make_optimizer(self.config.train, self.steps, model, first_epoch, resumed))
+        optimizer = make_optimizer(self.config.train, self.steps, model, first_epoch, resumed)
+        compile_model(model, self.config, optimizer, run.jit_compile() and not self.devices.mirrored)
 
     def _batches(self, phase: Phase) -> Callable[[int], Any]:
         config = self.config
