@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 
 SIGMA, MAX_PEOPLE = 2.0, 30
-MEAN, DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+MEAN = np.float32([0.485, 0.456, 0.406]).reshape(3, 1, 1)
+DEVIATION = np.float32([0.229, 0.224, 0.225]).reshape(3, 1, 1)
 
 
 class PlainLoader:
@@ -50,15 +51,19 @@ class PlainLoader:
         image = self.coco.imgs[image_id]
         picture = cv2.cvtColor(cv2.imread(str(self.folder / image["file_name"])), cv2.COLOR_BGR2RGB)
         people, mask = self.people(image, image_id)
-        matrix, mirrored = self.random_matrix(image["height"], image["width"], rng)
-        if mirrored:
-            people = people[:, self.flip_order]
+        matrix = self.random_matrix(image["height"], image["width"], rng)
         people[..., :2] = people[..., :2] @ matrix[:, :2].T + matrix[:, 2]
-        sample = [(self.warp(picture, matrix, self.size).astype(np.float32) / 255 - MEAN) / DEVIATION]
-        for stride in (4, 2):
-            side = self.size // stride
-            sample.append((self.warp(mask, matrix / stride, side) > 0.5).astype(np.float32))
-            sample += self.targets(people / [stride, stride, 1], side)
+        picture = self.warp(picture, matrix, self.size)
+        masks = [self.warp(mask, matrix / s, self.size // s) > 0.5 for s in (4, 2)]
+        if rng.random() < 0.5:
+            picture, masks = picture[:, ::-1], [m[:, ::-1] for m in masks]
+            people = people[:, self.flip_order]
+            people[..., 0] = self.size - people[..., 0]
+        planes = np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32) / 255
+        sample = [(planes - MEAN) / DEVIATION]
+        for stride, mask_at in zip((4, 2), masks, strict=True):
+            sample.append(mask_at.astype(np.float32))
+            sample += self.targets(people / [stride, stride, 1], self.size // stride)
         return sample
 
     def people(self, image: dict, image_id: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,16 +76,12 @@ class PlainLoader:
                 people.append(np.array(annotation["keypoints"], np.float32).reshape(-1, 3))
         return np.array(people, np.float32).reshape(-1, 17, 3), 1 - mask
 
-    def random_matrix(self, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+    def random_matrix(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         side = min(height, width) * rng.uniform(0.75, 1.5)
         centre = np.array([width, height]) / 2 + rng.uniform(-0.2, 0.2, 2) * side
         matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-30, 30), self.size / side)
         matrix[:, 2] += self.size / 2 - centre
-        mirrored = rng.random() < 0.5
-        if mirrored:
-            matrix[0] = -matrix[0]
-            matrix[0, 2] += self.size
-        return matrix, mirrored
+        return matrix
 
     @staticmethod
     def warp(picture: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
@@ -156,15 +157,12 @@ def main() -> None:
         pool.map(load, batches_of_ids[: 2 * cores], chunksize=1)
         rounds: dict[str, list[float]] = {"baseline": []}
         sources = {"pictures": arguments.data} | ({"shards": arguments.shards} if arguments.shards else {})
-        streams = {name: stream(root, arguments, cores) for name, root in sources.items()}
-        for batches in streams.values():
-            next(batches)
         for _ in range(arguments.rounds):
             begin = time.perf_counter()
             loaded = sum(pool.imap_unordered(load, batches_of_ids))
             rounds["baseline"].append(loaded / (time.perf_counter() - begin))
-            for name, batches in streams.items():
-                rounds.setdefault(name, []).append(rate(batches, arguments.batch, len(ids)))
+            for name, root in sources.items():
+                rounds.setdefault(name, []).append(rate(stream(root, arguments, cores), arguments.batch, len(ids)))
     medians = {name: statistics.median(rates) for name, rates in rounds.items()}
     for name, rates in rounds.items():
         print(
@@ -187,14 +185,15 @@ def stream(root: Path, arguments: argparse.Namespace, cores: int):
         data=DataConfig(train_split=arguments.split, limit=arguments.pictures),
         train=TrainConfig(batch_size=arguments.batch),
     )
+    cv2.setNumThreads(1)  # as `ehrnet train` does
     options = tf.data.Options()
     options.threading.private_threadpool_size = cores
     return iter(coco_dataset(root, arguments.split, config).repeat().with_options(options))
 
 
 def rate(batches, batch: int, pictures: int) -> float:
-    """Pictures a second over so many pictures, after the batches that lie ready are used up."""
-    for _ in range(8):
+    """Pictures a second over so many pictures, after as many again: the buffers have found their size."""
+    for _ in range(pictures // batch):
         next(batches)
     begin = time.perf_counter()
     for _ in range(pictures // batch):

@@ -70,16 +70,13 @@ def coco_dataset(
     length = steps * batch if training else len(records)
     augment = config.augment if training and config.augment.enabled else None
     samples = Samples(records, size, augment, seed if training else None, length)
-    if first_step is None:
-        numbers = _passes(length) if training else tf.data.Dataset.range(length)
+    if first_step is not None:
+        numbers = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
     else:
-        mine = batch // share[1]
-        numbers = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max).flat_map(
-            lambda step: tf.data.Dataset.range(step * batch + share[0] * mine, step * batch + (share[0] + 1) * mine)
-        )
-        batch = mine
-    dataset = numbers.map(_reader(samples, size, len(records.keypoints)), num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.padded_batch(batch, drop_remainder=training)
+        numbers = _passes(steps) if training else tf.data.Dataset.range(steps)
+    end = None if training else length
+    read = _reader(samples, batch, share, end, size, len(records.keypoints))
+    dataset = numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.map(_targets(config), num_parallel_calls=tf.data.AUTOTUNE)
     if first_step is None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -88,13 +85,13 @@ def coco_dataset(
     return dataset
 
 
-def _passes(length: int) -> tf.data.Dataset:
-    """The numbers of a pass over the data; every iteration is the next pass."""
+def _passes(steps: int) -> tf.data.Dataset:
+    """The numbers of a pass' steps; every iteration is the next pass."""
     count = itertools.count()
     begin = tf.data.Dataset.from_tensors(0).map(
-        lambda _: tf.numpy_function(lambda: np.int64(next(count)), [], tf.int64) * length
+        lambda _: tf.numpy_function(lambda: np.int64(next(count)), [], tf.int64) * steps
     )
-    return begin.flat_map(lambda first: tf.data.Dataset.range(first, first + length))
+    return begin.flat_map(lambda first: tf.data.Dataset.range(first, first + steps))
 
 
 def input_size(config: Config) -> int:
@@ -111,14 +108,28 @@ def input_size(config: Config) -> int:
     return size
 
 
-def _reader(samples: Samples, size: int, k: int) -> Callable:
-    """The function that makes a sample's number a picture, keypoints (P, K, 3), and masks at 1/4 and 1/2."""
+def _reader(samples: Samples, batch: int, share: tuple[int, int], end: int | None, size: int, k: int) -> Callable:
+    """The function that makes of a step's number the pictures, keypoints (B, P, K, 3), and masks at 1/4 and 1/2.
 
-    def read(number: tf.Tensor):
-        types = (tf.uint8, tf.float32, tf.uint8, tf.uint8)
-        arrays = tf.numpy_function(samples, [number], types, stateful=False)
+    Args:
+      samples: where they come from.
+      batch: pictures a step.
+      share: (index, count): which part of them.
+      end: the number of the last sample, plus 1, which a step may reach; None: there is no last one.
+      size: of the pictures, pixels.
+      k: keypoints.
+    """
+    mine = batch // share[1]
+
+    def numbers(step: np.ndarray):
+        begin = int(step) * batch + share[0] * mine
+        return samples.batch(range(begin, begin + mine if end is None else min(begin + mine, end)))
+
+    def read(step: tf.Tensor):
+        arrays = tf.numpy_function(numbers, [step], (tf.uint8, tf.float32, tf.uint8, tf.uint8), stateful=False)
         shapes = ((size, size, 3), (None, k, 3), (size // 4, size // 4), (size // 2, size // 2))
-        return tuple(tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True))
+        count = mine if end is None else None
+        return tuple(tf.ensure_shape(array, (count, *shape)) for array, shape in zip(arrays, shapes, strict=True))
 
     return read
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -74,6 +75,16 @@ class Samples:
             return self._blank()
         self._in_a_row = 0
         return sample
+
+    def batch(self, numbers: Sequence[int]) -> Sample:
+        """The samples of these numbers as arrays of one more axis; keypoints (B, P, K, 3) filled up with zeros."""
+        samples = [self(number) for number in numbers]
+        pictures, masks_4, masks_2 = (np.stack([sample[i] for sample in samples]) for i in (0, 2, 3))
+        most = max(len(sample[1]) for sample in samples)
+        keypoints = np.zeros((len(samples), most, len(self._records.keypoints), 3), np.float32)
+        for row, sample in zip(keypoints, samples, strict=True):
+            row[: len(sample[1])] = sample[1]
+        return pictures, keypoints, masks_4, masks_2
 
     def _order(self, turn: int) -> np.ndarray:
         return np.random.default_rng([self._seed, turn]).permutation(len(self._records))

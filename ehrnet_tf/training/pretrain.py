@@ -116,6 +116,7 @@ def _pretrain(
         metrics=["accuracy"],
         jit_compile=run.jit_compile(),
     )
+    run.build_metrics(model, keras.ops.zeros((1,)), keras.ops.zeros((1, len(pictures.classes))))
     logger.info(
         "%s at %d pixels, %.2f M parameters; %d classes, %d training and %d validation pictures, epochs %d to %d",
         config.model.variant,

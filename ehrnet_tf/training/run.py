@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 
 from ehrnet_tf import __version__
@@ -216,6 +217,18 @@ def ending_well(command: str, data: Path, out: Path) -> Iterator[checkpoint.Sign
         ) from error
 
 
+def build_metrics(model: keras.Model, targets: Any, outputs: Any) -> None:
+    """Makes the variables of a compiled model's metrics: a training graph that makes them itself is traced twice.
+
+    Args:
+      model: compiled.
+      targets, outputs: an example of each, as the losses take them.
+    """
+    model.compute_loss(None, targets, outputs)
+    model.compute_metrics(None, targets, outputs)
+    model.reset_metrics()
+
+
 def jit_compile() -> bool:
     """XLA's CPU convolutions under TensorFlow are slow; its GPU ones are not."""
     return not tensorflow_on_cpu()
@@ -245,7 +258,8 @@ def be_deterministic(seed: int, deterministic: bool) -> None:
 
 
 def tune_for_cpu() -> None:
-    """Sets TensorFlow's options for short training steps where there is no GPU; does nothing elsewhere."""
+    """OpenCV computes in the pipeline's threads, not in its own; without a GPU, TensorFlow's steps are made short."""
+    cv2.setNumThreads(1)
     if not tensorflow_on_cpu():
         return
     import tensorflow as tf

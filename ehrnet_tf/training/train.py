@@ -69,6 +69,10 @@ def compile_model(
         metrics=tag_metrics(),
         jit_compile=run.jit_compile() if jit_compile is None else jit_compile,
     )
+    if config.train.distribution == "none":  # else Keras does it
+        maps = {name: keras.ops.zeros((1, 8, 8, output.shape[-1])) for name, output in model.output.items()}
+        joints = {name: keras.ops.zeros((1, 1, 1, 2)) for name in maps if name.startswith("tags")}
+        run.build_metrics(model, {**maps, **joints}, maps)
 
 
 def train(

@@ -29,7 +29,7 @@ SETTINGS = [
     "model.input_size=64",
     "train.batch_size=4",
     "train.epochs=4",
-    "train.steps_per_epoch=40",
+    "train.steps_per_epoch=30",
     "train.deterministic=true",
     "train.schedule=cosine",
     "train.ema=0.9",
@@ -93,11 +93,19 @@ def step_of(out):
 
 
 def kill_again_and_again(data, out, kills):
-    """Prints the step that every kill left behind; the last run is left alone."""
-    rng, left = random.Random(0), []
+    """Prints the step that every kill left behind; the last run is left alone.
+
+    The first is killed when its first state is there, the others after up to half as long again.
+    """
+    rng, left, first = random.Random(0), [], 0.0
     while len(left) < kills:
-        child = fork(data, out)
-        time.sleep(rng.uniform(0.2, 3.0))
+        begin, child = time.monotonic(), fork(data, out)
+        if first:
+            time.sleep(rng.uniform(0.05, 1.5) * first)
+        else:
+            while not step_of(out):
+                time.sleep(0.01)
+            first = time.monotonic() - begin
         os.kill(child, signal.SIGKILL)
         if os.waitpid(child, 0)[1] != signal.SIGKILL:
             break  # done already

@@ -7,6 +7,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ehrnet_tf import EfficientHRNet
 from ehrnet_tf.config import load_config
@@ -93,6 +94,20 @@ def test_loss_falls_on_few_pictures(data, tmp_path, more):
     training.train(config, data, tmp_path / "run")
     losses = [row["loss"] for row in read_log(tmp_path / "run" / "log.csv")]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_training_graph_is_traced_once(data, tmp_path, monkeypatch):
+    """Tracing a large network takes seconds; variables that a graph makes itself cost a second tracing."""
+    traced = []
+    original = training.pose_losses()["tags"].__class__.call
+
+    def call(self, y_true, y_pred):
+        traced.append(isinstance(y_pred, tf.Tensor) and not tf.executing_eagerly())
+        return original(self, y_true, y_pred)
+
+    monkeypatch.setattr("ehrnet_tf.training.losses.TagLoss.call", call)
+    training.train(load_config(None, SETTINGS), data, tmp_path / "run")
+    assert sum(traced) == 1
 
 
 def test_nan_loss_ends_the_run_and_keeps_what_was_good(data, tmp_path):
