@@ -1,6 +1,7 @@
 """What the configuration can change in a training: sizes, precision, optimizers, the moving average."""
 
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -163,6 +164,17 @@ def test_the_average_is_of_every_step(data, tmp_path, monkeypatch):
     last = keras.saving.load_model(tmp_path / "run" / "last.keras")
     for average, value in zip(last.optimizer._model_variables_moving_average, expected, strict=True):
         np.testing.assert_allclose(average, value, rtol=1e-4, atol=1e-6)
+
+
+def test_long_epochs_say_how_far_they_are(data, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(callbacks.EpochFigures.__init__, "__defaults__", (0.0,))
+    with caplog.at_level("INFO"):
+        training.train(load_config(None, SETTINGS), data, tmp_path / "run")
+    lines = [record.getMessage() for record in caplog.records if "step 2 of 3" in record.getMessage()]
+    assert len(lines) == 2
+    assert re.fullmatch(
+        r"epoch 1, step 2 of 3: loss 0\.\d+, [\d.]+ pictures a second, \d+ s left of the epoch", lines[0]
+    )
 
 
 def test_every_step_sees_other_pictures_and_a_state_counts_them(data, tmp_path):
