@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
@@ -88,6 +89,8 @@ def check_data(args: argparse.Namespace) -> None:
     if args.json:
         write_json(args.json, report)
     if args.sheet:
+        if args.limit:
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, limit=args.limit))
         split = config.data.train_split if config.data.train_split in splits else splits[0]
         print(f"\nsamples of {split}: {draw_sheet(args.sheet, args.folder, split, config)}")
 

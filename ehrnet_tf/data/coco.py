@@ -44,6 +44,7 @@ class Record:
       mask: a PNG picture of (height, width) uint8, 0 where people are unlabelled (crowds, people without keypoints)
         and 255 elsewhere; empty where there is no such region.
       place: where the picture's bytes are.
+      file_name: the picture's in the json.
     """
 
     image_id: int
@@ -55,6 +56,7 @@ class Record:
     boxes: np.ndarray
     mask: bytes
     place: Place
+    file_name: str = ""
 
     def read(self) -> bytes:
         """The picture's file, still encoded.
@@ -138,7 +140,7 @@ def read_records(
             raise DataError(f"{path}: annotations holds {annotation!r:.40}, not a mapping; export the file again")
         if annotation.get("category_id", category) != category:
             continue
-        if annotation.get("image_id") in by_image:
+        if isinstance(annotation.get("image_id"), (int, str)) and annotation["image_id"] in by_image:
             by_image[annotation["image_id"]].append(annotation)
         else:
             image_id = annotation.get("image_id")
@@ -274,6 +276,7 @@ def _build_record(
         image_id=image_id,
         path=file,
         place=place,
+        file_name=image["file_name"],
         width=width,
         height=height,
         keypoints=np.array(people, np.float32).reshape(-1, len(keypoint_set), 3),

@@ -50,6 +50,8 @@ def make_shards(
         raise UsageError(f"{out}: is the data's own folder; choose another one for the shards")
     if index_path(out, split).exists():
         raise UsageError(f"{index_path(out, split)}: exists already; choose a new folder, or remove it")
+    if index_path(root, split).exists():
+        raise UsageError(f"{root}: holds shards of {split} already; give the folder of the pictures")
     records = read_records(root, split, keypoints)
     groups = _groups(records, megabytes * 2**20)
     names = [f"{split}-{number:05d}-of-{len(groups):05d}.tfrecord" for number in range(len(groups))]
@@ -57,9 +59,8 @@ def make_shards(
     with tqdm(total=len(records), desc=f"shards of {split}", unit="picture", disable=not progress) as bar:
         for number, (name, group) in enumerate(zip(names, groups, strict=True)):
             with atomic_path(out / name) as temporary:
-                for record, offset, length in _write(temporary, group, root / split):
-                    key = Path(record.path).relative_to(root / split).as_posix()
-                    pictures[key] = [number, offset, length, record.width, record.height]
+                for record, offset, length in _write(temporary, group):
+                    pictures[record.file_name] = [number, offset, length, record.width, record.height]
                     bar.update()
     annotations = records.annotation_file
     write_text(out / "annotations" / annotations.name, annotations.read_text(encoding="utf-8"))
@@ -81,7 +82,7 @@ def _groups(records, size: int) -> list[list[Record]]:
     return groups
 
 
-def _write(path: Path, records: list[Record], folder: Path):
+def _write(path: Path, records: list[Record]):
     """Writes a shard; yields every record, and where its picture's bytes begin and how many they are."""
     import tensorflow as tf
 
@@ -96,7 +97,7 @@ def _write(path: Path, records: list[Record], folder: Path):
             picture = record.read()
             features = {
                 "image/encoded": feature(picture),
-                "image/filename": feature(Path(record.path).relative_to(folder).as_posix().encode()),
+                "image/filename": feature(record.file_name.encode()),
                 "image/id": feature(str(record.image_id).encode()),
                 "image/height": feature(record.height),
                 "image/width": feature(record.width),

@@ -21,7 +21,7 @@ from ehrnet_tf.errors import DataError
 from ehrnet_tf.runtime.letterbox import scale_of
 
 _LOG = logging.getLogger("ehrnet_tf.data")
-_FAILURES = 100  # pictures that fail one after the other before a run ends; fewer in a small data set
+_FAILURES = 100  # pictures that fail one after the other before a run ends; twice the pictures of a small data set
 _JPEG = b"\xff\xd8"
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -49,7 +49,7 @@ class Samples:
         self._records, self._size, self._augment = records, size, augment
         self._seed, self._length = seed, length
         self._flip_order = records.keypoints.flip_order
-        self._order = functools.lru_cache(maxsize=4)(self._order)
+        self._order = functools.lru_cache(maxsize=4)(self._draw_order)
         self._lock = threading.Lock()
         self._failed: set[str] = set()
         self._in_a_row = 0
@@ -86,7 +86,7 @@ class Samples:
             row[: len(sample[1])] = sample[1]
         return pictures, keypoints, masks_4, masks_2
 
-    def _order(self, turn: int) -> np.ndarray:
+    def _draw_order(self, turn: int) -> np.ndarray:
         return np.random.default_rng([self._seed, turn]).permutation(len(self._records))
 
     def _sample(self, record: Record, turn: int, index: int) -> Sample:
@@ -120,7 +120,7 @@ class Samples:
                 self._failed.add(record.path)
                 _LOG.warning("%s; it counts nothing in training (%d such pictures)", error, len(self._failed))
             self._in_a_row += 1
-            if self._in_a_row >= min(_FAILURES, len(self._records)):
+            if self._in_a_row >= min(_FAILURES, 2 * len(self._records)):
                 self.error = self.error or DataError(
                     f"{error}; {self._in_a_row} pictures in a row could not be read: see that the data are still there"
                 )

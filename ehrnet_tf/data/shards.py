@@ -85,11 +85,15 @@ class ShardPictures:
                 raise DataError(f"{file}: is missing or not {size} bytes long, as {path.name} says; copy it again")
 
     def find(self, name: str) -> tuple[str, Place, tuple[int, int]]:
-        """As `FolderPictures.find`."""
+        """As `FolderPictures.find`; raises DataError for a damaged entry."""
         if name not in self._pictures:
             raise PictureError("is not in the shards")
-        shard, offset, length, width, height = self._pictures[name]
-        return f"{self._files[shard]}/{name}", Place(self._files[shard], offset, length), (width, height)
+        try:
+            shard, offset, length, width, height = map(int, self._pictures[name])
+            file = self._files[shard]
+        except (ValueError, TypeError, IndexError):
+            raise DataError(f"{self.home}: the entry of {name} is damaged; make the shards anew") from None
+        return f"{file}/{name}", Place(file, offset, length), (width, height)
 
 
 def index_path(root: Path, split: str) -> Path:

@@ -41,12 +41,13 @@ class EpochFigures(keras.callbacks.Callback):
 
     Args:
       batch: pictures a step.
+      steps: an epoch.
       every: seconds between two lines.
     """
 
-    def __init__(self, batch: int, every: float = 300.0):
+    def __init__(self, batch: int, steps: int, every: float = 300.0):
         super().__init__()
-        self._batch, self._every = batch, every
+        self._batch, self._steps, self._every = batch, steps, every
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch, self._begin, self._done = epoch, time.perf_counter(), 0
@@ -62,8 +63,8 @@ class EpochFigures(keras.callbacks.Callback):
         logger.info(
             "epoch %d, step %d of %d: loss %.4g, %.3g pictures a second, %s left of the epoch",
             self._epoch + 1,
-            batch + 1,
-            self.params["steps"],
+            self._steps - self.params["steps"] + batch + 1,
+            self._steps,
             logs["loss"],
             rate * self._batch,
             duration((self.params["steps"] - batch - 1) / rate),

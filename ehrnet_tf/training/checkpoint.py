@@ -2,7 +2,8 @@
 
 ``last.keras`` holds the model and its optimizer (moments, count, moving average), and in one more zip member the step,
 the sums of the epoch's figures and the random states of dropout layers. The order and the augmentation of the data
-follow from the step (`data.samples`), the learning rate from the optimizer's count.
+follow from the step (`data.samples`), the learning rate from the optimizer's count. In a
+classifier's training the order of the pictures begins anew (`training.pretrain`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import signal
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -23,10 +24,12 @@ import numpy as np
 
 from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import atomic_path
+from ehrnet_tf.training.devices import Devices
 
 NAME = "last.keras"
 _MEMBER = "ehrnet_state.json"
 _CHECK_EVERY = 100  # steps between looks at the loss
+_AGREE_EVERY = 20  # steps after which several processes ask each other whether to stop
 
 
 class Stopped(Exception):
@@ -48,10 +51,23 @@ def save_state(model: keras.Model, path: Path, step: int, steps: int) -> None:
         "metrics": _values(model.metrics_variables),
         "random": _values(_random_states(model)),
     }
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, _unsynchronised(model):
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_MEMBER, json.dumps(state))
+
+
+@contextlib.contextmanager
+def _unsynchronised(model: keras.Model) -> Iterator[None]:
+    """Batch norms as any backend opens them: synchronised ones are TensorFlow's alone."""
+    layers = [layer for layer in model.layers if getattr(layer, "synchronized", False)]
+    for layer in layers:
+        layer.synchronized = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.synchronized = True
 
 
 def read_state(path: Path) -> dict:
@@ -88,7 +104,7 @@ def _values(variables) -> list:
 
 
 class Signals:
-    """Ctrl-C and SIGTERM, which ask a run to stop after its step; a second Ctrl-C stops it at once."""
+    """Ctrl-C and SIGTERM, which ask a run to stop after its step; Ctrl-C after either stops it at once."""
 
     def __init__(self):
         self.received: signal.Signals | None = None
@@ -108,9 +124,14 @@ class Signals:
 
     def _receive(self, number, frame):
         if self.received is not None:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         self.received = signal.Signals(number)
-        print(f"{self.received.name}: the run is saved after this step; again: it stops at once", flush=True)
+        # Not print: the handler may interrupt one.
+        text = f"{self.received.name}: saved after this step, or this validation; Ctrl-C now stops the run at once\n"
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -126,8 +147,8 @@ class Checkpoint(keras.callbacks.Callback):
       minutes: between states within an epoch.
       signals: who asks to stop.
       state: what `read_state` gave, if the fit begins within an epoch: its sums are added to the figures.
-      apart: a context in which this process computes by itself.
-      write: whether this process keeps the file.
+      devices: of the run; its first process keeps the file, and all stop at the same step.
+      last: the step that ends the run.
     """
 
     def __init__(
@@ -137,13 +158,13 @@ class Checkpoint(keras.callbacks.Callback):
         step: int,
         minutes: float,
         signals: Signals,
-        state: dict | None = None,
-        apart: Callable[[], AbstractContextManager] = contextlib.nullcontext,
-        write: bool = True,
+        state: dict | None,
+        devices: Devices,
+        last: int,
     ):
         super().__init__()
         self._path, self._steps, self._step, self._seconds = path, steps, step, 60 * minutes
-        self._signals, self._state, self._apart, self._write = signals, state, apart, write
+        self._signals, self._state, self._devices, self._last = signals, state, devices, last
         self._saved_at = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -153,22 +174,29 @@ class Checkpoint(keras.callbacks.Callback):
             self._state = None
         if self._step % self._steps == 0:
             return  # the epoch's end saves
-        due = self._signals.received is not None or time.monotonic() > self._saved_at + self._seconds
-        if due or self._step % _CHECK_EVERY == 0:
+        if self._devices.processes.count > 1 and self._step % _AGREE_EVERY:
+            return  # what follows, all processes must do at the same step
+        stop = self._devices.any(self._signals.received is not None)
+        due = self._devices.any(time.monotonic() > self._saved_at + self._seconds)
+        if stop or due or self._step % _CHECK_EVERY == 0:
             check_loss(logs["loss"], self._step // self._steps)
-        if due:
+        if stop or due:
             self._save()
+        if stop:
+            raise Stopped
 
     def on_epoch_end(self, epoch, logs=None):
         self._save()
+        if self._devices.any(self._signals.received is not None) and self._step < self._last:
+            raise Stopped
 
     def _save(self):
-        if self._write:
-            with self._apart():
+        if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
+            check_loss(math.nan, (self._step - 1) // self._steps)  # the loss of the next step
+        if self._devices.processes.first:
+            with self._devices.apart():
                 save_state(self.model, self._path, self._step, self._steps)
         self._saved_at = time.monotonic()
-        if self._signals.received is not None:
-            raise Stopped
 
 
 def check_loss(loss: float, epoch: int) -> None:
@@ -180,6 +208,6 @@ def check_loss(loss: float, epoch: int) -> None:
     """
     if not math.isfinite(loss):
         raise EhrnetError(
-            f"epoch {epoch + 1}: the loss is {loss}; {NAME} keeps the last good state; go on with --resume and a lower "
-            "train.learning_rate, train.clip_norm or a longer train.warmup_epochs"
+            f"epoch {epoch + 1}: the loss is {loss}; {NAME}, if there, keeps the last good state; go on with --resume "
+            "and a lower train.learning_rate, train.clip_norm or a longer train.warmup_epochs"
         )

@@ -12,6 +12,7 @@ import dataclasses
 import os
 
 import keras
+import numpy as np
 
 from ehrnet_tf.errors import UsageError
 
@@ -80,12 +81,22 @@ class Devices:
                 "KERAS_BACKEND=jax (and pip install 'ehrnet-tf[jax]')"
             )
         self._strategy = self._distribution = None
+        if backend != "tensorflow":
+            _keep_tensorflow_off_gpus()
         if not self.distributed:
             return
         if backend == "tensorflow":
             self._strategy = _mirrored()
         else:
             self._distribution = _data_parallel(self.processes)
+
+    def __enter__(self) -> Devices:
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Models that are built later in this process are not spread over the devices."""
+        if self._distribution is not None:
+            keras.distribution.set_distribution(None)
 
     @property
     def count(self) -> int:
@@ -118,6 +129,14 @@ class Devices:
         finally:
             keras.distribution.set_distribution(self._distribution)
 
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is true in any of the processes; all must ask at the same step."""
+        if self.processes.count == 1:
+            return flag
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
     def synchronise(self, model: keras.Model) -> None:
         """Batch norms average over all devices, so that the number of devices does not change what is learnt.
 
@@ -128,6 +147,14 @@ class Devices:
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
+
+
+def _keep_tensorflow_off_gpus() -> None:
+    """TensorFlow reads the data only; it would take the GPUs' memory from the backend that computes."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # it has begun already
+        tf.config.set_visible_devices([], "GPU")
 
 
 def _mirrored():

@@ -29,11 +29,14 @@ def make_optimizer(
         same weights. The schedule is new: the configuration may want more epochs now.
     """
     schedule = make_schedule(config, steps_per_epoch, begin)
+    decay = config.weight_decay or (0.004 if config.optimizer == "adamw" else None)
     mine = getattr(model, "optimizer", None)
     if resumed and mine is not None and len(inner(mine)._trainable_variables) == len(model.trainable_variables):
-        inner(mine).learning_rate = schedule
+        optimizer = inner(mine)
+        optimizer.learning_rate, optimizer.weight_decay, optimizer.global_clipnorm = schedule, decay, config.clip_norm
+        if decay:  # which weights have none is not saved
+            optimizer.exclude_from_weight_decay(var_names=_UNDECAYED)
         return _end_as_it_is(mine)
-    decay = config.weight_decay or (0.004 if config.optimizer == "adamw" else None)
     options: dict = {"global_clipnorm": config.clip_norm, "weight_decay": decay}
     if ema := getattr(config, "ema", None):
         options |= {"use_ema": True, "ema_momentum": ema}

@@ -21,6 +21,7 @@ from ehrnet_tf.models.efficientnet import CompactEfficientNet
 from ehrnet_tf.models.scaling import classifier_scale
 from ehrnet_tf.runtime.metadata import classifier_metadata, save_keras
 from ehrnet_tf.training import checkpoint, logs, run
+from ehrnet_tf.training.devices import Devices
 from ehrnet_tf.training.fused import fuse_batch_norm
 from ehrnet_tf.training.optimizers import make_optimizer
 
@@ -43,7 +44,7 @@ def pretrain(config: PretrainConfig, data: str | os.PathLike, out: str | os.Path
       config: the experiment.
       data: a folder of class folders, see `data.class_folders`.
       out: the run folder; must be new or empty unless ``resume``.
-      resume: go on from ``out/last.keras``.
+      resume: go on from ``out/last.keras``, with pictures in a new order.
 
     Returns:
       {"best_accuracy", "best_epoch", "epochs", "classes", "run"}.
@@ -150,6 +151,7 @@ def _pretrain(
             signals,
             state,
             board,
+            Devices(),
             validation_data=held_out,
         )
     logger.info("best accuracy %.3f in epoch %d; run folder %s", best.accuracy, best.epoch, out)

@@ -1,9 +1,10 @@
-"""What every training run does round `model.fit`: its folder, log, description, optimizer and TensorFlow's options."""
+"""What every training run does round `model.fit`: its folder, log, description and TensorFlow's options."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import importlib.metadata
 import json
 import logging
@@ -23,7 +24,9 @@ from ehrnet_tf.config import Config, FitConfig, PretrainConfig, load_config
 from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import TEMPORARY, write_json
 from ehrnet_tf.training import callbacks, checkpoint, logs
+from ehrnet_tf.training.devices import Devices
 
+_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "pycocotools")
 
 
@@ -36,17 +39,15 @@ def check_new(out: Path) -> None:
 def stored_state(out: Path, config: Config | PretrainConfig) -> dict | None:
     """Where the run in ``out`` stands, checked against what is wanted now; None if it was stopped before it saved.
 
-    Half-written files of a run that was killed are removed, and lines of log.csv that its state does not count.
-
     Raises:
-      UsageError: nothing to resume, all epochs done, or another model section.
+      UsageError: nothing to resume, all epochs done, another model section, or another value of what must not change.
     """
     if not (out / "config.yaml").is_file():
         raise UsageError(f"{out}: nothing to resume (no config.yaml); start without --resume")
     stored = load_config(out / "config.yaml", kind=type(config))
     if stored.model != config.model:
         raise UsageError(f"{out}: the model section differs from the one in its config.yaml; it must not change")
-    for name in ("batch_size", "steps_per_epoch", "optimizer", "ema", "precision"):
+    for name in ("batch_size", "steps_per_epoch", "optimizer", "ema", "precision", "freeze_backbone_epochs", "sizes"):
         if getattr(stored.train, name, None) != getattr(config.train, name, None):
             raise UsageError(f"{out}: train.{name} differs from the one in its config.yaml; it must not change")
     path = out / checkpoint.NAME
@@ -125,10 +126,9 @@ def fit(
     validator: keras.callbacks.Callback,
     curves: dict[str, list[str]],
     signals: checkpoint.Signals,
-    state: dict | None = None,
-    tensorboard: logs.TensorBoard | None = None,
-    apart: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
-    write: bool = True,
+    state: dict | None,
+    tensorboard: logs.TensorBoard | None,
+    devices: Devices,
     validation_data=None,
 ) -> None:
     """`model.fit` with a run folder's files: log, curves, TensorBoard, last.keras.
@@ -143,20 +143,20 @@ def fit(
       validator: adds its figures to the log, and keeps the best model.
       curves: see `logs.draw_curves`.
       signals: who asks to stop.
-      state: of the checkpoint that the first step follows from, if it lies within an epoch.
+      state: of the checkpoint that the first step follows from.
       tensorboard: the callback.
-      apart: a context in which this process computes by itself.
-      write: whether this process writes the run folder.
+      devices: of the run; its first process writes the run folder.
       validation_data: as of `model.fit`.
 
     Raises:
       Stopped: a signal asked to stop.
       DataError: the pictures vanished.
     """
+    write = devices.processes.first
     writers = [tensorboard, logs.Log(out / "log.csv", curves, config.epochs)] if write else []
     shared = [
         callbacks.StopOnNaN(),
-        callbacks.EpochFigures(config.batch_size),
+        callbacks.EpochFigures(config.batch_size, steps),
         validator,
         *(writer for writer in writers if writer is not None),
     ]
@@ -167,7 +167,14 @@ def fit(
         if first == last:
             continue
         saver = checkpoint.Checkpoint(
-            out / checkpoint.NAME, steps, first, config.checkpoint_minutes, signals, state, apart, write
+            out / checkpoint.NAME,
+            steps,
+            first,
+            config.checkpoint_minutes,
+            signals,
+            state if first % steps else None,
+            devices,
+            config.epochs * steps,
         )
         dataset = batches(first)
         try:
@@ -186,7 +193,6 @@ def fit(
             if samples is not None and samples.error is not None:
                 raise samples.error from error
             raise
-        state = None
 
 
 @contextlib.contextmanager
@@ -207,11 +213,16 @@ def ending_well(command: str, data: Path, out: Path) -> Iterator[checkpoint.Sign
         with signals.caught():
             yield signals
     except checkpoint.Stopped:
-        raise EhrnetError(f"stopped by {signals.received.name}, saved; go on with: {arguments}") from None
+        name = signals.received.name if signals.received else "another process"
+        raise EhrnetError(f"stopped by {name}, saved; go on with: {arguments}") from None
     except KeyboardInterrupt:
         raise EhrnetError(f"stopped at once; go on from the last saved step with: {arguments}") from None
     except OSError as error:
         what = error.strerror or error
+        if error.errno not in _WRITING:
+            raise EhrnetError(
+                f"{error.filename or out}: {what}; when that is mended, go on with: {arguments}"
+            ) from error
         raise EhrnetError(
             f"{out}: cannot be written ({what}); the last saved state is whole: make room and go on with: {arguments}"
         ) from error
@@ -264,7 +275,7 @@ def tune_for_cpu() -> None:
         return
     import tensorflow as tf
 
-    # Its own work takes seconds, and the step is faster without it.
+    # Its own work takes seconds before the first step (docs/training.md).
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     if (os.cpu_count() or 1) <= 2 and "TF_NUM_INTRAOP_THREADS" not in os.environ:
         # The network's branches and the two halves of a convolution's gradient keep two cores busy by themselves.

@@ -107,9 +107,9 @@ def train(
     """
     out, data = Path(out), Path(data)
     state = run.stored_state(out, config) if resume else None
-    devices = Devices(config.train.distribution, processes)
-    if not resume and devices.processes.first:
+    if not resume and (processes is None or processes.first):
         run.check_new(out)
+    devices = Devices(config.train.distribution, processes)
     input_size(config)  # checked before anything is read or written
     if config.train.batch_size % devices.count:
         raise UsageError(
@@ -173,7 +173,7 @@ class _Run:
             write,
         )
         board = logs.TensorBoard(self.out / "tensorboard", validator, self.validation) if write else None
-        with run.ending_well("train", self.data, self.out) as signals:
+        with self.devices, run.ending_well("train", self.data, self.out) as signals:
             for phase in phases(config, steps, begin):
                 with self.devices.scope():
                     self._compile(model, phase)
@@ -187,10 +187,9 @@ class _Run:
                     validator,
                     logs.POSE_CURVES,
                     signals,
-                    self.state if phase.begin == begin and begin % steps else None,
+                    self.state if phase.begin == begin else None,
                     board,
-                    self.devices.apart,
-                    write,
+                    self.devices,
                 )
         if write:
             logger.info("best AP %.3f in epoch %d; run folder %s", validator.best_ap, validator.best_epoch, self.out)

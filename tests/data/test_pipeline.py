@@ -182,7 +182,7 @@ def test_when_no_picture_can_be_read_any_more_the_dataset_ends(root):
     dataset = coco_dataset(root, "train", CONFIG, records=records, first_step=0)
     with pytest.raises(tf.errors.OpError):
         list(dataset)
-    assert "5 pictures in a row could not be read" in str(dataset.samples.error)
+    assert "10 pictures in a row could not be read" in str(dataset.samples.error)
 
 
 def test_large_pictures_are_decoded_smaller_and_look_the_same(coco_folder):

@@ -75,6 +75,14 @@ def test_other_readers_of_tfrecords_find_everything_in_them(root, shards):
         assert example["mask"].numpy() == record.mask
 
 
+def test_pictures_are_known_by_the_names_in_the_json(coco_folder, tmp_path):
+    coco_folder.person(coco_folder.picture())
+    image = coco_folder.data["images"][0]
+    image["file_name"] = "./" + image["file_name"]
+    make_shards(coco_folder.write(), "train", tmp_path / "s")
+    assert len(read_records(tmp_path / "s", "train")) == 1
+
+
 def test_damaged_pictures_are_left_out(root, tmp_path):
     records = read_records(root, "train")
     with open(records[2].path, "wb"):
@@ -99,6 +107,15 @@ def test_a_shard_that_changes_is_noticed(shards):
         records[-1].read()
 
 
+def test_a_damaged_entry(shards):
+    path = index_path(shards, "train")
+    index = json.loads(path.read_text())
+    for entry in ([7, 0, 1, 64, 48], [0, 1], ["a", 0, 1, 2, 3], 5):
+        path.write_text(json.dumps({**index, "pictures": {**index["pictures"], next(iter(index["pictures"])): entry}}))
+        with pytest.raises(DataError, match=r"the entry of .* is damaged; make the shards anew"):
+            read_records(shards, "train")
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"shards": [], "pictures": {}})])
 def test_a_damaged_index(shards, content):
     index_path(shards, "train").write_text(content)
@@ -113,5 +130,7 @@ def test_command(root, tmp_path, capsys):
     assert cli.main(arguments) == 2
     assert "exists already" in capsys.readouterr().err
     assert cli.main([*arguments[:-1], str(root)]) == 2
+    assert cli.main(["make-shards", str(tmp_path / "s"), "--split", "train", "--out", str(tmp_path / "again")]) == 2
+    assert "give the folder of the pictures" in capsys.readouterr().err
     with pytest.raises(UsageError, match="--megabytes 0"):
         make_shards(root, "train", tmp_path / "t", megabytes=0)

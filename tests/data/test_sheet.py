@@ -101,3 +101,12 @@ def test_what_is_refused(synthetic, tmp_path):
         draw_sheet(tmp_path / "sheet.txt", synthetic, "train2017", config)
     with pytest.raises(UsageError, match="samples 0"):
         draw_sheet(tmp_path / "sheet.png", synthetic, "train2017", config, samples=0)
+
+
+def test_a_picture_that_cannot_be_decoded_is_black(tmp_path, capsys):
+    make_dataset(tmp_path / "d", train=2, val=1, size=96)
+    path = next((tmp_path / "d" / "train2017").iterdir())
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xff\xda")] + b"\xff\xd9")
+    assert cli.main(["check-data", str(tmp_path / "d"), "--sheet", str(tmp_path / "s.png")]) == 0
+    assert (tmp_path / "s.png").is_file()

@@ -34,6 +34,7 @@ SETTINGS = [
     "train.schedule=cosine",
     "train.ema=0.9",
     "train.clip_norm=1",
+    "train.weight_decay=0.1",
     "train.checkpoint_minutes=1e-6",  # a state after every step
     "train.validate_every=2",
     "data.val_limit=2",
@@ -103,12 +104,14 @@ def kill_again_and_again(data, out, kills):
         if first:
             time.sleep(rng.uniform(0.05, 1.5) * first)
         else:
-            while not step_of(out):
+            while not step_of(out) and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 time.sleep(0.01)
             first = time.monotonic() - begin
         os.kill(child, signal.SIGKILL)
-        if os.waitpid(child, 0)[1] != signal.SIGKILL:
-            break  # done already
+        status = os.waitpid(child, 0)[1]
+        if status != signal.SIGKILL:  # it ended by itself
+            print(json.dumps(left), flush=True)
+            return os.waitstatus_to_exitcode(status)
         left.append(step_of(out))
     print(json.dumps(left), flush=True)
     return os.waitstatus_to_exitcode(os.waitpid(fork(data, out), 0)[1])

@@ -34,7 +34,7 @@ def begin(data, out, *arguments, backend="tensorflow"):
 
 
 def end(process):
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output[-3000:]
     return output
 
@@ -49,7 +49,7 @@ def check_same_losses(run, other):
 
 
 def test_two_devices_of_one_machine(data, tmp_path):
-    """`MirroredStrategy` over two logical CPUs, batch norms synchronised; and each goes on on the other."""
+    """`MirroredStrategy`, two logical CPUs, batch norms synchronised; each goes on on the other, and under JAX."""
     end(begin(data, tmp_path / "one"))
     output = end(begin(data, tmp_path / "two", DATA_PARALLEL, "--devices", "2"))
     assert "2 devices" in output
@@ -59,6 +59,8 @@ def test_two_devices_of_one_machine(data, tmp_path):
     end(begin(data, tmp_path / "one", DATA_PARALLEL, "train.epochs=3", "--resume", "--devices", "2"))
     one, two = (read_log(tmp_path / name / "log.csv")[2]["loss"] for name in ("one", "two"))
     assert one == pytest.approx(two, rel=1e-5)
+    end(begin(data, tmp_path / "one", "train.epochs=4", "--resume", backend="jax"))
+    assert [row["epoch"] for row in read_log(tmp_path / "one" / "log.csv")] == [0, 1, 2, 3]
 
 
 def test_two_processes_on_loopback(data, tmp_path):
@@ -72,8 +74,12 @@ def test_two_processes_on_loopback(data, tmp_path):
         begin(data, tmp_path / "two", DATA_PARALLEL, "--process", f"{i}/2", "--address", address, backend="jax")
         for i in (0, 1)
     ]
-    for process in processes:
-        end(process)
+    try:
+        for process in processes:
+            end(process)
+    finally:
+        for process in processes:
+            process.kill()
     check_same_losses(tmp_path / "one", tmp_path / "two")
     assert (tmp_path / "two" / "best.keras").is_file()
 

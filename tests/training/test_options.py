@@ -177,7 +177,7 @@ def test_long_epochs_say_how_far_they_are(data, tmp_path, monkeypatch, caplog):
     )
 
 
-def test_every_step_sees_other_pictures_and_a_state_counts_them(data, tmp_path):
+def test_a_state_counts_the_steps(data, tmp_path):
     training.train(load_config(None, SETTINGS), data, tmp_path / "run")
     state = read_state(tmp_path / "run" / "last.keras")
     assert (state["step"], state["steps"]) == (6, 3)

@@ -18,6 +18,7 @@ from ehrnet_tf.data.synthetic import make_dataset
 from ehrnet_tf.errors import DataError, EhrnetError, UsageError
 from ehrnet_tf.training import callbacks, checkpoint, logs
 from ehrnet_tf.training import train as training
+from ehrnet_tf.training.optimizers import make_optimizer
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
 SPEC = importlib.util.spec_from_file_location("killed_run", SCRIPT)
@@ -72,7 +73,7 @@ def test_killed_twenty_times_at_random_it_ends_with_the_same_weights(data, tmp_p
     status, output = process(data, tmp_path / "killed", "--kills", 20)
     assert status == 0
     left = json.loads(output.splitlines()[0])
-    assert len(left) >= 12 and len(set(left)) >= 4, "it was killed at many places"
+    assert len(left) >= 8 and len(set(left)) >= 4, "it was killed at many places"
     check_equal(tmp_path / "whole", tmp_path / "killed")
     assert not [p for p in (tmp_path / "killed").iterdir() if p.name.startswith(".")], "nothing half-written stays"
 
@@ -106,6 +107,24 @@ def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, monkeypatch, tiny,
     assert checkpoint.read_state(run / "last.keras")["step"] == 3
     training.train(config, data, run, resume=True)
     check_equal(tmp_path / "whole", run)
+
+
+def test_a_signal_in_the_last_step_changes_nothing(data, tmp_path, monkeypatch, tiny):
+    signal_in_step(monkeypatch, 5, signal.SIGTERM)
+    result = training.train(load_config(None, [*killed_run.SETTINGS, *SHORT, "train.epochs=1"]), data, tmp_path / "run")
+    assert result["epochs"] == 1
+
+
+def test_what_a_resumed_optimizer_does_is_what_the_configuration_says(data, tmp_path, tiny):
+    run = tmp_path / "run"
+    training.train(load_config(None, [*killed_run.SETTINGS, *SHORT, "train.epochs=1"]), data, run)
+    model = keras.saving.load_model(run / "last.keras")
+    config = load_config(None, [*killed_run.SETTINGS, "train.clip_norm=0.25", "train.weight_decay=0.5"])
+    optimizer = make_optimizer(config.train, 5, model, resumed=True)
+    assert optimizer is model.optimizer and int(optimizer.iterations) == 5
+    assert (optimizer.global_clipnorm, optimizer.weight_decay) == (0.25, 0.5)
+    decayed = {v.path.split("/")[-1] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
+    assert decayed == {"kernel"}
 
 
 def test_a_second_ctrl_c_stops_at_once_and_the_last_state_stays(data, tmp_path, monkeypatch, tiny):
@@ -169,8 +188,8 @@ def test_a_loss_that_breaks_within_an_epoch_is_not_saved(data, tmp_path, monkeyp
     with pytest.raises(EhrnetError, match=r"epoch 1: the loss is (nan|inf)"):
         training.train(load_config(None, settings), data, tmp_path / "run")
     path = tmp_path / "run" / "last.keras"
-    if path.exists():  # of the steps before
-        assert all(np.isfinite(w).all() for w in keras.saving.load_model(path).get_weights())
+    assert not path.exists() or all(np.isfinite(w).all() for w in keras.saving.load_model(path).get_weights())
+    assert not (tmp_path / "run" / "best.keras").exists()
 
 
 def test_what_a_state_does_not_count_is_removed(data, tmp_path, tiny):
@@ -186,7 +205,9 @@ def test_what_a_state_does_not_count_is_removed(data, tmp_path, tiny):
     assert not (run / ".unfinished-last-abc.keras").exists()
 
 
-@pytest.mark.parametrize("change", ["train.batch_size=3", "train.optimizer=sgd", "train.ema=null"])
+@pytest.mark.parametrize(
+    "change", ["train.batch_size=3", "train.optimizer=sgd", "train.ema=null", "train.sizes=[[0, 32]]"]
+)
 def test_what_must_not_change(data, tmp_path, tiny, change):
     run = tmp_path / "run"
     training.train(load_config(None, [*killed_run.SETTINGS, *SHORT, "train.epochs=1"]), data, run)
