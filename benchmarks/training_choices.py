@@ -4,7 +4,7 @@ Every choice is trained by `ehrnet train --config little-data` with its override
 them side by side with a core each, and judged on the validation pictures by AP, by the AP that true grouping would
 give, and by PCK: the share of labelled keypoints, of people at least an eighth of their picture tall, whose channel's
 hottest cell within the person's box lies within a tenth of the box's longer side of them. PCK tells short trainings
-apart that all have an AP near 0; chance gives about 0.07.
+apart that all have an AP near 0; a random place in a box twice as tall as wide gives 0.06.
 
     python benchmarks/training_choices.py DATA --synthetic SYNTHETIC --out runs/choices \
         --csv benchmarks/training_choices.csv --plot docs/images/training_choices.png
