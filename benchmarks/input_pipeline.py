@@ -6,6 +6,7 @@ a Gaussian patch for every joint and map. A process collates its batches into sh
 Both take turns on the same cores, with all augmentations; the ratio is of medians.
 
     taskset -c 0,1 python benchmarks/input_pipeline.py DATA --size 384
+    taskset -c 0 python benchmarks/input_pipeline.py DATA --stages
 """
 
 from __future__ import annotations
@@ -136,8 +137,12 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=800, help="a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shards", type=Path, help="also read this folder, as `ehrnet make-shards` writes it")
+    parser.add_argument("--stages", action="store_true", help="only: milliseconds of the pipeline's stages, one thread")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
+    if arguments.stages:
+        stages(arguments)
+        return
     cores = len(os.sched_getaffinity(0))
     ids = sorted(
         {
@@ -177,18 +182,69 @@ def stream(root: Path, arguments: argparse.Namespace, cores: int):
     """An endless iterator over batches of the package's pipeline."""
     import tensorflow as tf
 
-    from ehrnet_tf.config import Config, DataConfig, ModelConfig, TrainConfig
     from ehrnet_tf.data import coco_dataset
 
-    config = Config(
-        model=ModelConfig(input_size=arguments.size),
-        data=DataConfig(train_split=arguments.split, limit=arguments.pictures),
-        train=TrainConfig(batch_size=arguments.batch),
-    )
+    config = configuration(arguments)
     cv2.setNumThreads(1)  # as `ehrnet train` does
     options = tf.data.Options()
     options.threading.private_threadpool_size = cores
     return iter(coco_dataset(root, arguments.split, config).repeat().with_options(options))
+
+
+def configuration(arguments: argparse.Namespace):
+    """What both measurements read."""
+    from ehrnet_tf.config import Config, DataConfig, ModelConfig, TrainConfig
+
+    return Config(
+        model=ModelConfig(input_size=arguments.size),
+        data=DataConfig(train_split=arguments.split, limit=arguments.pictures),
+        train=TrainConfig(batch_size=arguments.batch),
+    )
+
+
+def stages(arguments: argparse.Namespace) -> None:
+    """Prints milliseconds a picture of each stage in one thread, and of TensorFlow's operation that warps."""
+    import tensorflow as tf
+
+    from ehrnet_tf.data import samples, transforms
+    from ehrnet_tf.data.coco import load_records
+    from ehrnet_tf.data.pipeline import _targets
+
+    cv2.setNumThreads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    config, size = configuration(arguments), arguments.size
+    records = load_records(arguments.data, arguments.split, config)
+    rng = np.random.default_rng(0)
+    matrices = [transforms.random_matrix(r.height, r.width, size, config.augment, rng)[0] for r in records]
+    pictures = [samples.decode(record, 1.0)[0] for record in records]
+    reader = samples.Samples(records, size, config.augment, 0, len(records))
+    batches = [reader.batch(range(i, i + arguments.batch)) for i in range(0, len(records) - arguments.batch, 8)]
+    targets = tf.function(_targets(config), reduce_retracing=True)
+    inverse = tf.constant([[0.8, 0.2, 20.0, -0.2, 0.8, 40.0, 0.0, 0.0]])
+
+    def tensorflow(picture: np.ndarray):
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=tf.cast(picture[None], tf.float32),
+            transforms=inverse,
+            output_shape=[size, size],
+            fill_value=0.0,
+            interpolation="BILINEAR",
+        )
+
+    def spent(name: str, calls: list, pictures: int) -> None:
+        calls[0]()
+        begin = time.perf_counter()
+        for call in calls:
+            call()
+        print(f"{name:34} {1000 * (time.perf_counter() - begin) / pictures:6.2f} ms a picture")
+
+    count = len(records)
+    spent("read and decode", [lambda r=r: samples.decode(r, 1.0) for r in records], count)
+    warps = [lambda p=p, m=m: transforms.warp_picture(p, m, size) for p, m in zip(pictures, matrices, strict=True)]
+    spent("warp, OpenCV", warps, count)
+    spent("warp, TensorFlow (not used)", [lambda p=p: tensorflow(p) for p in pictures], count)
+    spent("sample: all of that, and masks", [lambda i=i: reader(i) for i in range(count)], count)
+    spent("targets", [lambda b=b: targets(*b) for b in batches], len(batches) * arguments.batch)
 
 
 def rate(batches, batch: int, pictures: int) -> float:

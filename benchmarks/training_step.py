@@ -72,7 +72,7 @@ def measure(overrides: list[str], steps: int, plain: bool) -> dict:
 
     config = load_config(None, overrides)
     if not plain:
-        run.tune_for_cpu()
+        run.tune()
     batch = random_batch(input_size(config), config.train.batch_size, config.data.max_people)
     model = trained_model(config)
     if run.tensorflow_on_cpu() and not plain:

@@ -4,7 +4,7 @@ Frame: continuous, x right, y down; pixel (row i, column j) covers [j, j+1) x [i
 matrix ``m`` (2, 3) float64 takes a point of the source picture to the output: (x', y') = m @ (x, y, 1), both in pixels.
 
 The augmentation is the reference's (HigherHRNet, lib/dataset/transforms: RandomAffineTransform, RandomHorizontalFlip).
-NumPy and OpenCV: TensorFlow's only operation that turns a picture takes six times as long as OpenCV's.
+NumPy and OpenCV: TensorFlow's only operation that turns a picture takes three times as long as OpenCV's.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``last.keras`` holds the model and its optimizer (moments, count, moving average), and in one more zip member the step,
 the sums of the epoch's figures and the random states of dropout layers. The order and the augmentation of the data
-follow from the step (`data.samples`), the learning rate from the optimizer's count. In a
-classifier's training the order of the pictures begins anew (`training.pretrain`).
+follow from the step (`data.samples`), the learning rate from the optimizer's count. In a classifier's training the
+order of the pictures begins anew (`training.pretrain`).
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class Signals:
 class Checkpoint(keras.callbacks.Callback):
     """Keeps ``last.keras``: after every epoch, every so many minutes within one, and when a signal asks to stop.
 
-    A state whose loss is NaN or infinite ends the run and is not saved. Stands last among the callbacks, so that an
-    epoch's other files are there before the state that counts it as done.
+    A state whose loss or weights are NaN or infinite ends the run and is not saved. Stands last among the callbacks, so
+    that an epoch's other files are there before the state that counts it as done.
 
     Args:
       path: the file.

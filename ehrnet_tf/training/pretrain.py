@@ -60,7 +60,7 @@ def pretrain(config: PretrainConfig, data: str | os.PathLike, out: str | os.Path
     if not resume:
         run.check_new(out)
     size = config.model.input_size or classifier_scale(config.model.variant).input_size
-    run.tune_for_cpu()
+    run.tune()
     pictures = read_class_folders(data, config.data, config.train.seed)
     if len(pictures.train) < config.train.batch_size:
         raise UsageError(

@@ -254,11 +254,6 @@ def tensorflow_on_cpu() -> bool:
     return not tf.config.list_physical_devices("GPU")
 
 
-def set_precision(precision: str) -> None:
-    """Sets Keras' dtype policy for the models that are built from now on."""
-    keras.config.set_dtype_policy(precision)
-
-
 def be_deterministic(seed: int, deterministic: bool) -> None:
     """Seeds all random numbers, and lets TensorFlow choose deterministic operations only."""
     keras.utils.set_random_seed(seed)
@@ -268,7 +263,7 @@ def be_deterministic(seed: int, deterministic: bool) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def tune_for_cpu() -> None:
+def tune() -> None:
     """OpenCV computes in the pipeline's threads, not in its own; without a GPU, TensorFlow's steps are made short."""
     cv2.setNumThreads(1)
     if not tensorflow_on_cpu():

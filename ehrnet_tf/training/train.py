@@ -45,11 +45,11 @@ def build_model(config: Config) -> keras.Model:
 
 def trained_model(config: Config) -> keras.Model:
     """The model as it is trained: of ``train.precision``, and of free input size if ``train.sizes`` has several."""
-    run.set_precision(config.train.precision)
+    keras.config.set_dtype_policy(config.train.precision)
     try:
         model = build_model(config)
     finally:
-        run.set_precision("float32")
+        keras.config.set_dtype_policy("float32")
     return with_free_size(model) if config.train.sizes else model
 
 
@@ -115,7 +115,7 @@ def train(
         raise UsageError(
             f"train.batch_size {config.train.batch_size}: must be a multiple of the {devices.count} devices"
         )
-    run.tune_for_cpu()
+    run.tune()
     records = load_records(data, config.data.train_split, config, training=True)
     validation = load_records(data, config.data.val_split, config, training=False)
     if len(records) < config.train.batch_size:
