@@ -8,8 +8,9 @@ TRAIN = ["tensorflow>=2.16", "keras>=3.5", "pycocotools>=2.0.8", "tensorboard", 
 # tensorflow 2.16 is the first whose Keras is Keras 3; numpy 2 needs pycocotools 2.0.8.
 PYTORCH = ["torch>=2.5"]  # to read and write .pth files; 2.5: safe_globals
 ONNX = ["tf2onnx>=1.16", "onnx", "onnxruntime"]
+QAT = ["tf_keras>=2.16", "tensorflow-model-optimization>=0.8"]  # tf_keras of TensorFlow's own minor version
 JAX = ["jax>=0.5"]  # to train on several machines; a GPU needs jax[cuda12]
-DEV = [*TRAIN, *ONNX, *JAX, "pytest", "pytest-xdist", "hypothesis", "ruff", "pillow"]
+DEV = [*TRAIN, *QAT, *ONNX, *JAX, "pytest", "pytest-xdist", "hypothesis", "ruff", "pillow"]
 
 setup(
     name="ehrnet-tf",
@@ -27,7 +28,7 @@ setup(
     package_dir={"ehrnet_tf.configs": "configs", "ehrnet_tf.converters": "converters"},
     package_data={"ehrnet_tf.configs": ["*.yaml", "*/*.yaml"]},
     install_requires=["numpy", "scipy", "opencv-python-headless", "pyyaml", "tqdm", "ai-edge-litert"],
-    extras_require={"train": TRAIN, "onnx": ONNX, "pytorch": PYTORCH, "jax": JAX, "dev": DEV},
+    extras_require={"train": TRAIN, "qat": [*TRAIN, *QAT], "onnx": ONNX, "pytorch": PYTORCH, "jax": JAX, "dev": DEV},
     entry_points={"console_scripts": ["ehrnet = ehrnet_tf.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

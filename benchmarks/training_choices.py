@@ -28,6 +28,11 @@ BASE = ["loss.heatmap_focus=2"]  # the configuration has what measured best
 CHOICES: dict[str, list[str]] = {
     "base: Muon, cosine, focus 2, mild augmentation": [],
     "optimizer: Adam 2e-3": ["train.optimizer=adam", "train.learning_rate=2e-3"],
+    "optimizer: AdamW 2e-3": ["train.optimizer=adamw", "train.learning_rate=2e-3"],
+    "optimizer: SGD 0.5": ["train.optimizer=sgd", "train.learning_rate=0.5"],
+    "weight decay 0.05": ["train.weight_decay=0.05"],
+    "gradients clipped to 0.1": ["train.clip_norm=0.1"],
+    "small pictures first: 96, then 160 pixels": ["train.sizes=[[0, 96], [2, 160]]"],
     "schedule: a drop at 3/4": ["train.schedule=step", "train.milestones=[3]"],
     "loss: focus 0, as published": ["loss.heatmap_focus=0"],
     "loss: focus 10": ["loss.heatmap_focus=10"],

@@ -74,8 +74,9 @@ def describe(config: str, folder: Path) -> dict:
     """Counts of the model that a named configuration builds; exports it where its files are missing."""
     import keras
 
-    from ehrnet_tf.converters.tflite import export_tflite, tflite_ops
+    from ehrnet_tf.converters.tflite import export_tflite
     from ehrnet_tf.models.statistics import count_macs
+    from ehrnet_tf.runtime.operators import tflite_ops
     from ehrnet_tf.training.train import build_model
 
     keras.utils.set_random_seed(0)

@@ -34,6 +34,8 @@ def source_runner(
     if people < 1:
         raise UsageError(f"people {people}: must be at least 1")
     metadata = {**(model_metadata(model) if metadata is None else metadata), "graph": graph}
+    if "accuracy" in metadata:  # the file's own is measured by `ehrnet eval --store`
+        metadata["source_accuracy"] = metadata.pop("accuracy")
     if graph == "poses":
         metadata["people"] = people
     return KerasRunner(model, metadata=metadata)

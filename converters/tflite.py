@@ -1,14 +1,11 @@
-"""Keras model to .tflite, in float32, float16 or int8, with raw uint8 RGB going in and float maps coming out."""
+"""Keras model to .tflite, at any precision, with raw uint8 RGB going in and float maps coming out."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 import tempfile
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +13,20 @@ import numpy as np
 from ehrnet_tf.converters.compare import compare_poses, random_pictures
 from ehrnet_tf.converters.serving import decoder_function, source_runner
 from ehrnet_tf.converters.tflite_join import join
+from ehrnet_tf.converters.upsampling import upsampling_operators
 from ehrnet_tf.decoding.live import PEOPLE
 from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
 from ehrnet_tf.files import atomic_path
-from ehrnet_tf.runtime.metadata import STRIDES, append_metadata
-from ehrnet_tf.runtime.runners import OUTPUTS, STRIDE, KerasRunner, TFLiteRunner, describe_size, open_interpreter
+from ehrnet_tf.runtime.metadata import STRIDES, append_metadata, decoder_settings
+from ehrnet_tf.runtime.operators import float_operators, float_ops, tflite_ops
+from ehrnet_tf.runtime.runners import OUTPUTS, STRIDE, KerasRunner, TFLiteRunner, describe_size
 
 if TYPE_CHECKING:
     import keras
 
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
+CALIBRATED = ("int16x8", "int8")  # precisions whose ranges come from calibration pictures
+_NAMED = 3  # float operators that an error names
 _HEAT = 0.1  # the decoder's threshold: where tags count
 
 
@@ -44,16 +45,20 @@ def export_tflite(
 
     The file has a static batch of 1, one input "image" (1, H, W, 3) uint8 RGB and float32 outputs: "heatmaps_4",
     "tags", "heatmaps_2" of the graph "maps"; "keypoints" (1, P, K, 3), "scores" (1, P) of the graph "poses" (see
-    `decoding.graph.find_people`), whose decoder stays float32 at every precision. float16 halves the file (weights;
-    arithmetic stays float32 on a CPU); int8 quantises weights per channel and activations per tensor, from the ranges
-    that the calibration pictures give.
+    `decoding.graph.find_people`), whose decoder stays float32 at every precision. Precisions:
+
+    - float16: weights halved; arithmetic stays float32 on a CPU;
+    - dynamic: weights int8, activations float32 between operators;
+    - int8: weights int8 per channel and activations int8 per tensor, from the ranges that the calibration pictures
+      give; no operator computes in float;
+    - int16x8: the same with activations of 16 bits: closer to float32, slow (no delegate runs it).
 
     Args:
       model: an `EfficientHRNet`.
       out_path: where to.
-      precision: "float32", "float16" or "int8".
-      calibration: (H, W, 3) uint8 network inputs; needed for int8 (a hundred or more that resemble what will be seen),
-        otherwise used for the comparison only (default: random pictures).
+      precision: one of `PRECISIONS`.
+      calibration: (H, W, 3) uint8 network inputs; needed for int8 and int16x8 (a hundred or more that resemble what
+        will be seen), otherwise used for the comparison only (default: random pictures).
       input_size: pixels, one number for a square or (height, width), for a model of free size; None: the model's, or
         the nominal size in the metadata.
       metadata: of the model, see `runtime.metadata`; None: `model_metadata(model)`.
@@ -62,16 +67,13 @@ def export_tflite(
       people: P.
 
     Returns:
-      "path", "precision", "bytes", "pictures" compared, "ops" (see `tflite_ops`), "float_ops" (see `float_ops`), and
-      "differences": by output {"max", "mean"}, absolute, in the maps' units; for "tags" also "max_where_heat", the
-      worst where the model's heat exceeds 0.1, in units of the decoder's default tag threshold 1.0 (None if nowhere).
-      With the graph "poses" also "poses": see `compare.compare_poses`.
+      See `write_tflite`.
 
     Raises:
       UsageError: unknown precision or graph, a size that is not a multiple of 32 or not the model's, int8 without
         calibration pictures, pictures of another shape or dtype, Keras on another backend than TensorFlow.
       MissingExtraError: TensorFlow is not installed.
-      EhrnetError: the file gives other poses than the model (float32; see `compare.compare_poses`).
+      EhrnetError: as `write_tflite`.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"precision '{precision}': expected one of {', '.join(PRECISIONS)}")
@@ -79,16 +81,55 @@ def export_tflite(
     metadata = source.metadata
     size = _choose_size(model, input_size, metadata)
     pictures = _check_pictures(calibration, size)
-    if precision == "int8" and not pictures:
-        raise UsageError("int8 needs calibration pictures: give some that resemble what the network will see")
-
+    if precision in CALIBRATED:
+        if not pictures:
+            raise UsageError(f"{precision} needs calibration pictures: give some that resemble what will be seen")
+        metadata["calibration"] = {"pictures": len(pictures), **metadata.get("calibration", {})}
     flatbuffer = _convert(model, size, precision, pictures)
+    return write_tflite(flatbuffer, out_path, source, precision, size, pictures, threads, graph, people)
+
+
+def write_tflite(
+    flatbuffer: bytes,
+    out_path: str | os.PathLike,
+    source: KerasRunner,
+    precision: str,
+    size: tuple[int, int],
+    pictures: Sequence[np.ndarray] = (),
+    threads: int = 2,
+    graph: str = "maps",
+    people: int = PEOPLE,
+    kept_float: bool = False,
+) -> dict[str, Any]:
+    """Writes converted maps as a .tflite file with metadata, all of it or nothing, and compares it with its model.
+
+    Args:
+      flatbuffer: of the graph "maps".
+      out_path: where to.
+      source: the model, with the metadata that the file gets (besides what follows from these arguments).
+      precision: of the flatbuffer.
+      size: (height, width) of its input.
+      pictures: (H, W, 3) uint8 to compare with; none: random ones.
+      threads, graph, people: see `export_tflite`.
+      kept_float: whether operators of an integer file may compute in float.
+
+    Returns:
+      "path", "precision", "graph", "bytes", "pictures" compared, "ops" (see `operators.tflite_ops`), "float_ops" (see
+      `operators.float_ops`), and "differences": by output {"max", "mean"}, absolute, in the maps' units; for "tags"
+      also "mean_where_heat" and "max_where_heat": where the model's heat exceeds 0.1, in units of the decoder's tag
+      threshold (None if nowhere). With the graph "poses" also "poses": see `compare.compare_poses`.
+
+    Raises:
+      EhrnetError: an operator of an int8 or int16x8 file computes in float; the file gives other poses than the model
+        (float32; see `compare.compare_poses`).
+    """
+    metadata = source.metadata
     metadata["precision"] = precision
     metadata["input"] = {**metadata["input"], "height": size[0], "width": size[1], "nominal": list(size)}
-    if precision == "int8":
-        metadata["calibration"] = {"pictures": len(pictures), **metadata.get("calibration", {})}
     with atomic_path(out_path) as temporary:
         temporary.write_bytes(flatbuffer)
+        if precision in CALIBRATED and not kept_float:
+            check_integer(temporary, out_path)
         append_metadata(temporary, metadata)
         pictures = pictures or random_pictures(size)
         comparison = _compare(source, TFLiteRunner(temporary, threads), pictures)
@@ -108,6 +149,20 @@ def export_tflite(
             "float_ops": float_ops(temporary),
             **comparison,
         }
+
+
+def check_integer(path: str | os.PathLike, name: str | os.PathLike) -> None:
+    """Raises EhrnetError if an operator of a .tflite file has a float input and a float output.
+
+    Args:
+      path: the file.
+      name: what the message calls it.
+    """
+    found = float_operators(path)
+    if found:
+        named = ", ".join(f"{tensor} ({kind})" for kind, tensor in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise EhrnetError(f"{name}: {named}{more} would compute in float; the converter cannot make integers of it")
 
 
 def _choose_size(model: keras.Model, wanted: int | tuple[int, int] | None, metadata: dict) -> tuple[int, int]:
@@ -145,9 +200,9 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
             f"export needs Keras on TensorFlow, not {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
         )
 
-    # For int8 the graph's input is float and the converter makes it uint8 (scale 1, see `_representative`): a cast
-    # inside the graph would stay float.
-    dtype = tf.float32 if precision == "int8" else tf.uint8
+    # With ranges the graph's input is float: the converter makes it uint8 for int8 (scale 1, see `_representative`),
+    # and cannot for int16x8.
+    dtype = tf.float32 if precision in CALIBRATED else tf.uint8
     network, twins = _with_twins(model) if precision == "int8" else (model, {})
 
     def maps(image):
@@ -156,21 +211,53 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
             outputs[name] = tf.nn.conv2d(outputs[f"{name}_features"], kernel, 1, "SAME") + bias
         return {name: outputs[name] for name in OUTPUTS}
 
-    function = tf.function(maps, input_signature=[tf.TensorSpec((1, *size, 3), dtype, "image")])
-    module = tf.Module()
-    module.weights = [variable.value for variable in network.variables]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _resize_operators(network):
-        warnings.simplefilter("ignore")  # the converter calls what TensorFlow itself has deprecated
-        tf.saved_model.save(module, folder, signatures={"serving_default": function})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+    def configure(converter):
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if precision == "int8":
+        if precision in CALIBRATED:
             converter.representative_dataset = lambda: _representative(pictures)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            sets = tf.lite.OpsSet
+            converter.target_spec.supported_ops = [
+                sets.TFLITE_BUILTINS_INT8
+                if precision == "int8"
+                else sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            ]
+        if precision == "int8":
             converter.inference_input_type = tf.uint8
+
+    variables = [variable.value for variable in network.variables]
+    with upsampling_operators(network.layers, whole=precision == "int8"):
+        flatbuffer = convert_function(maps, [tf.TensorSpec((1, *size, 3), dtype, "image")], variables, configure)
+    if precision != "int16x8":
+        return flatbuffer
+    picture = tf.TensorSpec((1, *size, 3), tf.uint8, "picture")
+    return join(convert_function(lambda picture: {"image": tf.cast(picture, tf.float32)}, [picture]), flatbuffer)
+
+
+def convert_function(
+    function: Callable, inputs: list, variables: Sequence = (), configure: Callable[[Any], None] | None = None
+) -> bytes:
+    """A function of tensors as a .tflite flatbuffer with one signature.
+
+    Args:
+      function: gives a dict of tensors.
+      inputs: `tf.TensorSpec`s with the arguments' names.
+      variables: what it reads.
+      configure: sets options of the `tf.lite.TFLiteConverter`.
+    """
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.variables_read = list(variables)
+    signature = tf.function(function, input_signature=inputs, autograph=False)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the converter calls what TensorFlow itself has deprecated
+        tf.saved_model.save(module, folder, signatures={"serving_default": signature})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        if configure:
+            configure(converter)
         return converter.convert()
 
 
@@ -187,35 +274,7 @@ def _convert_decoder(source: KerasRunner, size: tuple[int, int], people: int) ->
             for name in ("heatmaps_2", "tags")
         ),
     ]
-    function = tf.function(function, input_signature=specs, autograph=False)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": function})
-        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"]).convert()
-
-
-@contextlib.contextmanager
-def _resize_operators(model: keras.Model) -> Iterator[None]:
-    """Makes upsampling layers one RESIZE_NEAREST_NEIGHBOR each, which every delegate knows, while the block runs.
-
-    Keras repeats rows and columns instead: two pairs of five-dimensional RESHAPE and TILE.
-    """
-    import keras
-    import tensorflow as tf
-
-    layers = [x for x in model.layers if isinstance(x, keras.layers.UpSampling2D) and x.interpolation == "nearest"]
-
-    def resize(layer, x):
-        size = [side * factor for side, factor in zip(x.shape[1:3], layer.size, strict=True)]
-        return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size)
-
-    for layer in layers:
-        layer.call = functools.partial(resize, layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.call  # the class's own again
+    return convert_function(function, specs)
 
 
 def _with_twins(model: keras.Model):
@@ -263,37 +322,8 @@ def _compare(model: KerasRunner, exported: TFLiteRunner, pictures: Sequence[np.n
             total[name] += float(difference.mean())
             if name == "tags":
                 hot.append(difference[expected["heatmaps_4"] > _HEAT])
-    where_heat = np.concatenate(hot)
+    where_heat = np.concatenate(hot) / decoder_settings(model.metadata, model.name).tag_threshold
     differences: dict[str, dict] = {n: {"max": worst[n], "mean": total[n] / len(pictures)} for n in OUTPUTS}
-    differences["tags"]["max_where_heat"] = float(where_heat.max()) if len(where_heat) else None
+    for kind in ("mean", "max"):
+        differences["tags"][f"{kind}_where_heat"] = float(getattr(where_heat, kind)()) if len(where_heat) else None
     return {"pictures": len(pictures), "differences": differences}
-
-
-def tflite_ops(path: str | os.PathLike) -> dict[str, int]:
-    """How many operators of each type a .tflite file holds, the most frequent first."""
-    interpreter = _plain_interpreter(path)
-    return dict(Counter(op["op_name"] for op in interpreter._get_ops_details()).most_common())
-
-
-def float_ops(path: str | os.PathLike) -> dict[str, int]:
-    """How many operators of each type have a float input and a float output.
-
-    A file that is int8 throughout holds none: the final DEQUANTIZE of each output has an integer input.
-    """
-    interpreter = _plain_interpreter(path)
-    floats = {t["index"] for t in interpreter.get_tensor_details() if t["dtype"] in (np.float16, np.float32)}
-    found = Counter(
-        op["op_name"]
-        for op in interpreter._get_ops_details()
-        if floats.intersection(op["inputs"]) and floats.intersection(op["outputs"])
-    )
-    return dict(found.most_common())
-
-
-def _plain_interpreter(path: str | os.PathLike):
-    """An interpreter without a delegate, which would hide the operators that it takes over."""
-    try:
-        from ai_edge_litert.interpreter import OpResolverType
-    except ImportError:
-        from tensorflow.lite.experimental import OpResolverType
-    return open_interpreter(path, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)

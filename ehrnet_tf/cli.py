@@ -132,9 +132,12 @@ def evaluate(args: argparse.Namespace) -> None:
     from ehrnet_tf.evaluation import evaluate as run
     from ehrnet_tf.evaluation.table import figure_table
     from ehrnet_tf.files import write_json
+    from ehrnet_tf.runtime.metadata import store_accuracy
     from ehrnet_tf.runtime.protocol import Protocol
     from ehrnet_tf.runtime.runners import open_runner
 
+    if args.store and Path(args.model).suffix not in (".keras", ".tflite"):
+        raise UsageError(f"{args.model}: --store writes into .keras and .tflite files only")
     runner = open_runner(args.model, threads=args.threads)
     decoder = "live" if args.fast or runner.graph == "poses" else "exact"
     figures = run(
@@ -154,6 +157,8 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.worst:
         overview = Path(args.worst[1]) / "overview.jpg"
         print(f"worst misses: {overview if overview.is_file() else 'none'}")
+    if args.store:
+        store_accuracy(args.model, figures, args.data, args.split)
     if args.json:
         write_json(args.json, figures)
 
@@ -180,9 +185,31 @@ def chosen_filters(args: argparse.Namespace):
     return Filters(args.limb_length, args.min_joints, args.duplicate_oks)
 
 
+def quantize(args: argparse.Namespace) -> None:
+    from ehrnet_tf.files import write_json
+    from ehrnet_tf.quantization.finetune import quantize_run
+
+    result = quantize_run(args.run, args.data, args.out, args.overrides, args.resume, args.graph)
+    report, float_ap = result["report"], result["float"]["AP"]
+    print(f"{'':28} {'AP':>6} {'change':>7} {'AP50':>6}")
+    for kind, text in (
+        ("float", "as trained"),
+        ("calibrated", "rounded, before fine-tuning"),
+        ("int8", f"int8 file, epoch {result['best_epoch']}"),
+    ):
+        figures = result[kind]
+        print(f"{text:28} {figures['AP']:6.3f} {figures['AP'] - float_ap:+7.3f} {figures['AP50']:6.3f}")
+    operators, floats = sum(report["ops"].values()), sum(report["float_ops"].values())
+    print(f"{report['path']}: {report['bytes'] / 2**20:.2f} MB, {operators} operators, {floats} of them in float")
+    if result["kept_float"]:
+        print(f"kept in float: {', '.join(result['kept_float'])}")
+    if args.json:
+        write_json(args.json, result)
+
+
 def export(args: argparse.Namespace) -> None:
     from ehrnet_tf.converters.calibration import calibration_pictures
-    from ehrnet_tf.converters.tflite import export_tflite
+    from ehrnet_tf.converters.tflite import CALIBRATED, export_tflite
     from ehrnet_tf.files import write_json
     from ehrnet_tf.runtime.estimator import PoseEstimator
     from ehrnet_tf.runtime.runners import open_runner
@@ -200,6 +227,7 @@ def export(args: argparse.Namespace) -> None:
         if args.json:
             write_json(args.json, {"path": args.out, "entries": entries})
         return
+    licence = {"licence": args.licence} if args.licence else {}
     if args.format in ("saved_model", "onnx"):
         if args.precision != "float32" or args.calibration:
             raise UsageError(f"--format {args.format} computes in float32: leave out --precision and --calibration")
@@ -209,15 +237,18 @@ def export(args: argparse.Namespace) -> None:
             from ehrnet_tf.converters.saved_model import export_saved_model as convert
 
         source = open_runner(args.model)
-        report = convert(source.model, args.out, args.graph, args.people, {**source.metadata, "source": args.model})
+        metadata = {**source.metadata, "source": args.model, **licence}
+        report = convert(source.model, args.out, args.graph, args.people, metadata)
         print(f"{args.out}: {args.graph}, {report['bytes'] / 2**20:.2f} MB, compared with the model")
         if args.json:
             write_json(args.json, report)
         return
-    if args.precision == "int8" and not args.calibration:
-        raise UsageError("--precision int8 needs --calibration DIR, a folder of pictures like those to come")
+    if args.precision in CALIBRATED and not args.calibration:
+        raise UsageError(
+            f"--precision {args.precision} needs --calibration DIR, a folder of pictures like those to come"
+        )
     source = PoseEstimator(args.model)
-    pictures, metadata = None, dict(source.runner.metadata)
+    pictures, metadata = None, {**source.runner.metadata, **licence}
     if args.calibration:
         pictures = calibration_pictures(args.calibration, source.input_size, args.calibration_size, args.seed)
         metadata["calibration"] = {"folder": args.calibration, "seed": args.seed}
@@ -236,6 +267,16 @@ def export(args: argparse.Namespace) -> None:
         )
     if args.json:
         write_json(args.json, report)
+
+
+def info(args: argparse.Namespace) -> None:
+    from ehrnet_tf.files import write_json
+    from ehrnet_tf.runtime.info import describe, text
+
+    description = describe(args.model)
+    print(text(description))
+    if args.json:
+        write_json(args.json, description)
 
 
 def import_pytorch(args: argparse.Namespace) -> None:
@@ -301,7 +342,9 @@ COMMANDS = {
     "train": train,
     "pretrain": pretrain,
     "eval": evaluate,
+    "quantize": quantize,
     "export": export,
+    "info": info,
     "import-pytorch": import_pytorch,
     "predict": predict,
     "demo": demo,
@@ -329,7 +372,7 @@ def main(argv: list[str] | None = None) -> int:
     for talkative in ("absl", "tensorflow", "tf2onnx"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     args = build_parser(COMMANDS).parse_args(argv)
-    needs_tensorflow = args.function in (models, make_shards, train, pretrain, export, import_pytorch, demo)
+    needs_tensorflow = args.function in (models, make_shards, train, pretrain, quantize, export, import_pytorch, demo)
     if needs_tensorflow or getattr(args, "sheet", None) or str(getattr(args, "model", "")).endswith(".keras"):
         load_tensorflow_quietly()
     try:

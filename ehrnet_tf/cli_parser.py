@@ -103,7 +103,20 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--bounds", action="store_true", help="what holds AP back: AP with true grouping, true heat-maps")
     sub.add_argument("--details", action="store_true", help="figures by keypoint and by size as well")
     sub.add_argument("--worst", nargs=2, metavar=("N", "DIR"), help="draw the N worst misses into DIR")
+    text = "write the AP into the file's own metadata, for `ehrnet info` and who gets the file"
+    sub.add_argument("--store", action="store_true", help=text)
     sub.add_argument("--json", metavar="FILE", help="write the figures there")
+
+    sub = command("quantize", "Fine-tune a trained model for integers, convert it to int8 TFLite and score that.")
+    sub.add_argument("run", metavar="RUN", help="folder of a training run")
+    sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout, or of shards")
+    sub.add_argument("--out", required=True, metavar="RUN2", help="folder to make")
+    sub.add_argument("--resume", action="store_true", help="go on with the one in RUN2")
+    text = "what the file gives: the network's maps, or the people, with the decoder inside (%(default)s)"
+    sub.add_argument("--graph", choices=["maps", "poses"], default="maps", help=text)
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
+    text = "configuration values, e.g. quantize.epochs=5 train.batch_size=16"
+    sub.add_argument("overrides", nargs="*", metavar="a.b=c", help=text)
 
     sub = command("export", "Convert a model and compare the result with it.")
     sub.add_argument("model", help=".keras file")
@@ -113,12 +126,19 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     text = "what the file gives: the network's maps, or the people, with the decoder inside (%(default)s)"
     sub.add_argument("--graph", choices=["maps", "poses"], default="maps", help=text)
     sub.add_argument("--people", type=int, default=30, metavar="P", help="the most people, --graph poses (%(default)s)")
-    sub.add_argument("--precision", choices=["float32", "float16", "int8"], default="float32", help="%(default)s")
-    sub.add_argument("--calibration", metavar="DIR", help="folder of pictures, or of COCO data; needed for int8")
+    precisions = ["float32", "float16", "dynamic", "int16x8", "int8"]
+    sub.add_argument("--precision", choices=precisions, default="float32", help="%(default)s")
+    text = "folder of pictures, or of COCO data; needed for int8 and int16x8"
+    sub.add_argument("--calibration", metavar="DIR", help=text)
     sub.add_argument("--calibration-size", type=int, default=128, metavar="N", help="pictures drawn (%(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="of the drawing of calibration pictures (%(default)s)")
+    sub.add_argument("--licence", metavar="TEXT", help="of the weights, for the file's metadata, e.g. CC-BY-4.0")
     sub.add_argument("--out", required=True, metavar="F", help="file to write")
     sub.add_argument("--json", metavar="FILE", help="write the comparison there")
+
+    sub = command("info", "What a model file is: its metadata, tensors and operators.")
+    sub.add_argument("model", metavar="FILE", help=".keras, .tflite, .onnx or SavedModel folder")
+    sub.add_argument("--json", metavar="F", help="write all of it there")
 
     sub = command("import-pytorch", "Convert a checkpoint of the original network to Keras.")
     sub.add_argument("checkpoint", help=".pth (needs PyTorch), .npz or .safetensors; the network or its backbone alone")

@@ -158,6 +158,25 @@ class TrainConfig(FitConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class QuantizeConfig:
+    """Fine-tuning of a trained model for integers (`ehrnet quantize`), with the run's own batches and losses."""
+
+    epochs: int = 3  # 0: ranges from calibration pictures alone
+    steps_per_epoch: int | None = None  # None: once through the data
+    learning_rate: float = 3e-4  # of Adam at the beginning; a cosine takes it to 0
+    calibration: int = 128  # pictures, drawn from the training split, that give the ranges to begin with
+    keep_float: int = 0  # so many layers, those whose rounding alone changes the maps most, compute in float
+    report_layers: bool = False  # write layers.csv: what rounding each layer alone does to the maps
+
+    def __post_init__(self):
+        _check(self.epochs >= 0, "epochs must not be negative")
+        _check(self.steps_per_epoch is None or self.steps_per_epoch >= 1, "steps_per_epoch must be at least 1")
+        _check(self.learning_rate > 0, "learning_rate must be positive")
+        _check(self.calibration >= 1, "calibration must be at least 1")
+        _check(self.keep_float >= 0, "keep_float must not be negative")
+
+
+@dataclasses.dataclass(frozen=True)
 class ClassifierConfig:
     """Arguments of `ehrnet_tf.CompactEfficientNet`; the pictures decide the classes."""
 
@@ -210,6 +229,7 @@ class Config:
     data: DataConfig = DataConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
     decode: DecoderSettings = dataclasses.field(default_factory=DecoderSettings)
 
     def to_dict(self) -> dict[str, Any]:

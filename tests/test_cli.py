@@ -20,6 +20,7 @@ COMMANDS = [
     "pretrain",
     "eval",
     "export",
+    "info",
     "import-pytorch",
     "predict",
     "demo",

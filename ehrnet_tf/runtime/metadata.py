@@ -6,8 +6,9 @@ runtimes ignore. Both formats load as before. In a SavedModel folder it is a fil
 Keys that every pose model's file has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
 (height and width in pixels, None where free; nominal, the (height, width) to use then; dtype, color, letterbox),
 ``strides`` (pixels a cell, by output), ``graph`` ("maps"; "poses": the decoder is inside), ``decoder``
-(`DecoderSettings` as a dict), ``precision``, ``versions``. Any other key is free: calibration, source, licence,
-accuracy. A classifier's file: see `classifier_metadata`.
+(`DecoderSettings` as a dict), ``precision``, ``versions``. Any other key is free: calibration, quantization, source,
+licence, accuracy (of this very file, as measured), source_accuracy (of the model that it was made of). A classifier's
+file: see `classifier_metadata`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 MEMBER = "ehrnet.json"
 STRIDES = {"heatmaps_4": 4, "tags": 4, "heatmaps_2": 2}
-_PACKAGES = ("ehrnet-tf", "keras", "tensorflow")
+_PACKAGES = ("ehrnet-tf", "keras", "tensorflow", "tensorflow-model-optimization")
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
@@ -85,6 +86,25 @@ def append_metadata(path: str | os.PathLike, metadata: dict[str, Any]) -> None:
             _copy_without_metadata(path, temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, json.dumps(metadata, indent=1))
+
+
+def store_accuracy(
+    path: str | os.PathLike, figures: dict[str, Any], data: str | os.PathLike, split: str
+) -> dict[str, Any]:
+    """Writes what `evaluate` measured into a .keras or .tflite file's metadata, as "accuracy", and gives that.
+
+    Args:
+      path: the file.
+      figures: what `evaluate` gave for it.
+      data, split: on which.
+
+    Raises:
+      ModelFileError: no such file, or its metadata is damaged.
+    """
+    accuracy = {"AP": figures["AP"], "AP50": figures["AP50"], "data": str(data), "split": split}
+    accuracy |= {"pictures": figures["images"], "protocol": figures["protocol"]}
+    append_metadata(path, {**(read_metadata(path) or {}), "accuracy": accuracy})
+    return accuracy
 
 
 def _copy_without_metadata(source: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OUTPUTS = tuple(STRIDES)
 GRAPHS = {"maps": OUTPUTS, "poses": ("keypoints", "scores")}  # what a file may give
 _NAMES = " or ".join(", ".join(names) for names in GRAPHS.values())
-_ACCEPTED = ".keras, .tflite and .onnx files and SavedModel folders"
+ACCEPTED = ".keras, .tflite and .onnx files and SavedModel folders"
 STRIDE = 32  # height and width of an input must be multiples of it
 
 
@@ -368,9 +368,9 @@ def open_runner(
     try:
         path = Path(model_or_path)
     except TypeError as error:
-        raise UsageError(f"{model_or_path!r:.80}: give a Keras model or the path of {_ACCEPTED}") from error
+        raise UsageError(f"{model_or_path!r:.80}: give a Keras model or the path of {ACCEPTED}") from error
     if not path.exists():
-        raise ModelFileError(f"{path}: no such model file; accepted are {_ACCEPTED}")
+        raise ModelFileError(f"{path}: no such model file; accepted are {ACCEPTED}")
     if (path / "saved_model.pb").is_file():
         return SavedModelRunner(path, keypoints)
     suffix = path.suffix.lower()
@@ -382,4 +382,4 @@ def open_runner(
         from ehrnet_tf.runtime.onnx_runner import OnnxRunner
 
         return OnnxRunner(path, threads, keypoints)
-    raise ModelFileError(f"{path}: not a kind of model that can be run; accepted are {_ACCEPTED}")
+    raise ModelFileError(f"{path}: not a kind of model that can be run; accepted are {ACCEPTED}")

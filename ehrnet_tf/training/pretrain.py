@@ -138,7 +138,7 @@ def _pretrain(
     best = BestAccuracy(out, classifier_metadata(model, pictures.classes))
     span = (begin, config.train.epochs * steps)
     board = logs.TensorBoard(out / "tensorboard")
-    with run.ending_well("pretrain", data, out) as signals:
+    with run.ending_well(["pretrain"], data, out) as signals:
         run.fit(
             model,
             batches,

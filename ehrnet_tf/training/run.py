@@ -12,7 +12,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,11 +196,11 @@ def fit(
 
 
 @contextlib.contextmanager
-def ending_well(command: str, data: Path, out: Path) -> Iterator[checkpoint.Signals]:
+def ending_well(command: Sequence[str], data: Path, out: Path) -> Iterator[checkpoint.Signals]:
     """Makes errors of what may end a training run: signals, a full disk.
 
     Args:
-      command: "train" or "pretrain".
+      command: of ``ehrnet``, as far as the options.
       data: the data folder.
       out: the run folder.
 
@@ -208,7 +208,7 @@ def ending_well(command: str, data: Path, out: Path) -> Iterator[checkpoint.Sign
       EhrnetError: says what happened and how to go on.
     """
     signals = checkpoint.Signals()
-    arguments = shlex.join(["ehrnet", command, "--data", str(data), "--out", str(out), "--resume"])
+    arguments = shlex.join(["ehrnet", *command, "--data", str(data), "--out", str(out), "--resume"])
     try:
         with signals.caught():
             yield signals

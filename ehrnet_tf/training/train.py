@@ -173,7 +173,7 @@ class _Run:
             write,
         )
         board = logs.TensorBoard(self.out / "tensorboard", validator, self.validation) if write else None
-        with self.devices, run.ending_well("train", self.data, self.out) as signals:
+        with self.devices, run.ending_well(["train"], self.data, self.out) as signals:
             for phase in phases(config, steps, begin):
                 with self.devices.scope():
                     self._compile(model, phase)

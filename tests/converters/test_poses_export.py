@@ -13,12 +13,13 @@ from ehrnet_tf.converters import saved_model as saved_model_module
 from ehrnet_tf.converters import tflite as tflite_module
 from ehrnet_tf.converters.compare import PoseComparison, compare_poses
 from ehrnet_tf.converters.saved_model import export_saved_model
-from ehrnet_tf.converters.tflite import export_tflite, tflite_ops
+from ehrnet_tf.converters.tflite import export_tflite
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import EhrnetError, ModelFileError, UsageError
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.runtime.estimator import PoseEstimator
 from ehrnet_tf.runtime.metadata import model_metadata, read_metadata, save_keras
+from ehrnet_tf.runtime.operators import tflite_ops
 from ehrnet_tf.runtime.protocol import Protocol
 from ehrnet_tf.runtime.runners import KerasRunner, Runner, SavedModelRunner, TFLiteRunner, open_runner
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from ehrnet_tf.converters.tflite import PRECISIONS, export_tflite, float_ops, tflite_ops
-from ehrnet_tf.errors import UsageError
+from ehrnet_tf.converters import tflite
+from ehrnet_tf.converters.tflite import PRECISIONS, check_integer, export_tflite
+from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.runtime.metadata import read_metadata
+from ehrnet_tf.runtime.operators import delegate_partitions, float_ops, tflite_ops
 from ehrnet_tf.runtime.runners import KerasRunner, TFLiteRunner
 
 
@@ -44,7 +46,10 @@ def exported(model, pictures, tmp_path_factory):
     return {p: (path, export_tflite(model, path, p, np.stack(pictures))) for p, path in paths.items()}
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float16", 2e-2), ("int8", None)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float32", 1e-4), ("float16", 2e-2), ("dynamic", None), ("int16x8", None), ("int8", None)],
+)
 def test_maps_follow_the_model(exported, model, pictures, precision, tolerance):
     path, report = exported[precision]
     runner = TFLiteRunner(path)
@@ -60,8 +65,9 @@ def test_maps_follow_the_model(exported, model, pictures, precision, tolerance):
 
 
 def test_sizes_shrink(exported):
-    sizes = [exported[p][1]["bytes"] for p in PRECISIONS]
-    assert sizes[0] > sizes[1] > sizes[2]
+    sizes = {precision: report["bytes"] for precision, (_, report) in exported.items()}
+    assert sizes["float32"] > sizes["float16"] > sizes["dynamic"]
+    assert sizes["float16"] > sizes["int16x8"] and sizes["float16"] > sizes["int8"]
 
 
 def test_int8_computes_in_integers(exported):
@@ -69,6 +75,43 @@ def test_int8_computes_in_integers(exported):
     assert float_ops(path) == report["float_ops"] == {}
     assert report["ops"]["DEQUANTIZE"] == 3
     assert report["ops"]["TRANSPOSE_CONV"] == 1
+    assert not {"SHAPE", "STRIDED_SLICE", "PACK"} & set(report["ops"])
+
+
+def test_wide_activations_lie_closer(exported):
+    path, report = exported["int16x8"]
+    assert float_ops(path) == {} and TFLiteRunner(path).precision == "int16x8"
+    for name, difference in report["differences"].items():
+        assert difference["mean"] < 0.5 * exported["int8"][1]["differences"][name]["mean"]
+
+
+def test_int8_is_one_graph_under_xnnpack(pictures, tmp_path):
+    report = export_tflite(build(upsampling="resize"), tmp_path / "int8.tflite", "int8", pictures)
+    assert delegate_partitions(tmp_path / "int8.tflite") == (1, ["QUANTIZE"])
+    assert report["ops"]["DEPTH_TO_SPACE"] == 1
+
+
+def test_a_float_operator_in_an_integer_file_is_named(exported, model, pictures, tmp_path, monkeypatch):
+    with pytest.raises(EhrnetError, match=r"out\.tflite: .*CONV_2D.* more would compute in float"):
+        check_integer(exported["float32"][0], "out.tflite")
+    check_integer(exported["int8"][0], "out.tflite")
+    float32 = tflite._convert(model, (64, 64), "float32", [])
+    monkeypatch.setattr(tflite, "_convert", lambda *arguments: float32)
+    with pytest.raises(EhrnetError, match="would compute in float"):
+        export_tflite(model, tmp_path / "out.tflite", "int8", pictures)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tag_error_counts_in_thresholds(model, pictures, tmp_path):
+    from ehrnet_tf.runtime.metadata import model_metadata
+
+    wide = model_metadata(model)
+    wide["decoder"] = {**wide["decoder"], "tag_threshold": 4.0}
+    one = export_tflite(model, tmp_path / "1.tflite", "float16", pictures)["differences"]["tags"]
+    other = export_tflite(model, tmp_path / "4.tflite", "float16", pictures, metadata=wide)["differences"]["tags"]
+    assert 0 < one["mean_where_heat"] <= one["max_where_heat"]
+    assert other["max_where_heat"] == pytest.approx(one["max_where_heat"] / 4)
+    assert other["max"] == one["max"]
 
 
 def test_int8_takes_raw_pixels_whatever_the_calibration_range(exported):
@@ -110,8 +153,9 @@ def test_free_size_and_resize_operator(tmp_path):
 
 def test_unusable_arguments(model, tmp_path):
     out = tmp_path / "out.tflite"
-    with pytest.raises(UsageError, match="calibration"):
-        export_tflite(model, out, "int8")
+    for precision in ("int8", "int16x8"):
+        with pytest.raises(UsageError, match="calibration"):
+            export_tflite(model, out, precision)
     with pytest.raises(UsageError, match="int8"):
         export_tflite(model, out, "int4")
     with pytest.raises(UsageError, match="uint8"):

@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ehrnet_tf.converters.serving import source_runner
+from ehrnet_tf.converters.tflite import write_tflite
+from ehrnet_tf.errors import EhrnetError
+from ehrnet_tf.quantization.clone import clone, copy_weights_back
+from ehrnet_tf.quantization.finetune import convert
+from ehrnet_tf.quantization.layers import layer_errors, write_layers
+from ehrnet_tf.quantization.ranges import best_range, calibrate, range_variables
+from ehrnet_tf.quantization.rounding import FixedQuantizer, KernelQuantizer, quantize, roundings
+from ehrnet_tf.quantization.simulation import SimulatedRunner
+from ehrnet_tf.runtime.metadata import model_metadata
+from ehrnet_tf.runtime.operators import delegate_partitions
+from ehrnet_tf.runtime.runners import OUTPUTS, KerasRunner, TFLiteRunner
+
+
+@pytest.fixture(scope="module", params=["H-10", "E-10"])
+def rounded(request, build_small, pictures):
+    """(model, float clone, calibrated quantised clone)"""
+    model = build_small(request.param)
+    cloned = clone(model)
+    quantized = quantize(cloned)
+    calibrate(cloned, quantized, pictures)
+    return model, cloned, quantized
+
+
+def test_every_operator_is_rounded_once(rounded):
+    _, cloned, _ = rounded
+    chosen = roundings(cloned)
+    left_out = [layer for layer in cloned.layers if layer.name not in chosen]
+    for layer in left_out:
+        kind = type(layer).__name__
+        followed = kind == "Add" and type(layer.outbound_nodes[0].outbound_layer).__name__ == "ReLU"
+        assert followed or kind in ("InputLayer", "ZeroPadding2D", "UpSampling2D")
+    for layer in cloned.layers:
+        kind, rounding = type(layer).__name__, chosen.get(layer.name)
+        if "Conv" in kind:
+            assert rounding.kernel in ("kernel", "depthwise_kernel")
+            assert rounding.channels_last == (kind == "Conv2D")
+    assert chosen["stage2_module0_branch0_block0_conv1"].output == "none", "a ReLU follows: one operator"
+    assert chosen["stage2_module0_branch0_block0_relu1"].output == "range"
+    assert chosen["stage2_module0_branch0_block0_conv2"].output == "range", "a sum follows"
+    for name in OUTPUTS:
+        assert chosen[f"head_{name}"].output == "range"
+    sigmoids = [n for n, layer in ((x.name, x) for x in cloned.layers) if type(layer).__name__ == "Activation"]
+    assert {chosen[name].output for name in sigmoids} <= {"sigmoid"}
+
+
+def test_kernels_are_rounded_by_channel():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 5)).astype(np.float32) * [1, 2, 3, 4, 50]
+    found = KernelQuantizer(True)(tf.constant(kernel, tf.float32), False, {}).numpy()
+    steps = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+    assert np.abs(found - kernel).max(axis=(0, 1, 2)) == pytest.approx(steps / 2, rel=0.2)
+    np.testing.assert_allclose(found / steps, np.round(found / steps), atol=1e-3)
+    other = KernelQuantizer(False)(tf.constant(kernel.transpose(0, 1, 3, 2), tf.float32), False, {}).numpy()
+    np.testing.assert_array_equal(other.transpose(0, 1, 3, 2), found)
+
+
+def test_sigmoids_have_the_steps_of_tflite():
+    values = FixedQuantizer(0.0, 255 / 256)(tf.constant([0.0, 0.1, 0.5, 1.0]), False, {}).numpy()
+    np.testing.assert_allclose(values, [0, 26 / 256, 0.5, 255 / 256], atol=1e-6)
+
+
+def test_ranges_are_what_calibration_saw(rounded, pictures):
+    _, cloned, quantized = rounded
+    import tf_keras
+
+    for name in ("head_tags", "head_concat", "stage2_module0_branch0_block0_relu1"):
+        values = tf_keras.Model(cloned.input, cloned.get_layer(name).output)(np.stack(pictures).astype(np.float32))
+        low, high = range_variables(quantized)[name]
+        smallest, largest = min(0, float(tf.reduce_min(values))), float(tf.reduce_max(values))
+        assert 1.001 * smallest <= float(low) <= 0 < 0.1 * largest < float(high) <= 1.001 * largest
+        inside = float(tf.reduce_mean(tf.cast((values >= low) & (values <= high), tf.float32)))
+        assert inside > 0.98
+    assert float(range_variables(quantized)["stage2_module0_branch0_block0_relu1"][0]) == 0
+
+
+def test_best_range():
+    evenly = np.ones(1000)
+    assert best_range(evenly, -2.0, 6.0) == (-2.0, 6.0)
+    assert best_range(evenly, -20.0, 6.0, floor=-8.0) == (-8.0, 6.0)
+    outlier = np.zeros(1000)
+    outlier[:10], outlier[-1] = 1e6, 1
+    low, high = best_range(outlier, 0.0, 100.0)
+    assert low == 0 and 1 <= high <= 30, "one value in ten million does not take the others' steps"
+
+
+def test_what_only_a_swish_reads_ends_at_minus_8(build_small, pictures):
+    model = build_small()
+    for name in ("backbone_stem", "stage2_module0_branch0_block0"):
+        layer = model.get_layer("backbone_stem_bn" if name == "backbone_stem" else f"{name}_bn2")
+        gamma, *rest = layer.get_weights()
+        layer.set_weights([100 * gamma, *rest])
+    cloned = clone(model)
+    quantized = quantize(cloned)
+    calibrate(cloned, quantized, pictures)
+    found = range_variables(quantized)
+    assert -8 <= float(found["backbone_stem_conv"][0]) <= -7
+    assert float(found["stage2_module0_branch0_block0_conv2"][0]) < -20, "a sum reads it"
+
+
+def test_rounding_changes_little_but_something(rounded, pictures):
+    model, _, quantized = rounded
+    images = np.stack(pictures)
+    expected, found = KerasRunner(model)(images), SimulatedRunner(quantized, model_metadata(model))(images)
+    for name in OUTPUTS:
+        away = np.abs(found[name] - expected[name]).mean() / np.ptp(expected[name])
+        assert 1e-4 < away < 0.03
+
+
+def test_file_is_all_integer_and_gives_what_was_simulated(rounded, pictures, tmp_path):
+    model, _, quantized = rounded
+    path = tmp_path / "int8.tflite"
+    report = write_tflite(convert(quantized), path, source_runner(model, "maps"), "int8", (64, 64), pictures)
+    assert report["float_ops"] == {}
+    assert not {"SHAPE", "PACK", "STRIDED_SLICE", "TILE", "FAKE_QUANT"} & set(report["ops"])
+    assert delegate_partitions(path) == (1, ["QUANTIZE"])
+    runner, simulated = TFLiteRunner(path), SimulatedRunner(quantized, model_metadata(model))
+    assert runner.input_quantization == (1.0, 0)
+    images = np.stack(pictures)
+    expected, found, true = simulated(images), runner(images), KerasRunner(model)(images)
+    for name in OUTPUTS:
+        simulated_error, error = (np.abs(maps[name] - true[name]).mean() for maps in (expected, found))
+        assert error == pytest.approx(simulated_error, rel=0.35), "no error that was not foreseen"
+        assert np.abs(found[name] - expected[name]).mean() < 0.02 * np.ptp(true[name])
+    assert not KernelQuantizer.converting
+
+
+def test_layers_that_stay_float(rounded, pictures, tmp_path):
+    model, cloned, _ = rounded
+    quantized = quantize(cloned, ["head_block0_conv1", "head_block0_relu1"])
+    calibrate(cloned, quantized, pictures)
+    source = source_runner(model, "maps")
+    flatbuffer = convert(quantized)
+    with pytest.raises(EhrnetError, match=r"int8\.tflite: .*head_block0.*\(CONV_2D\) would compute in float"):
+        write_tflite(flatbuffer, tmp_path / "int8.tflite", source, "int8", (64, 64), pictures)
+    assert list(tmp_path.iterdir()) == []
+    report = write_tflite(flatbuffer, tmp_path / "int8.tflite", source, "int8", (64, 64), pictures, kept_float=True)
+    assert report["float_ops"] == {"CONV_2D": 2}, "it and the one that reads its output"
+    with pytest.raises(EhrnetError, match="'head_nothing': not a rounded layer"):
+        quantize(cloned, ["head_nothing"])
+
+
+def test_trained_weights_come_back_from_under_the_rounding(rounded, build_small, pictures):
+    model, _, quantized = rounded
+    other = build_small(model.name.split("_")[1].upper(), seed=3)
+    copy_weights_back(quantized, other)
+    images = np.stack(pictures[:2])
+    expected, found = KerasRunner(model)(images), KerasRunner(other)(images)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(found[name], expected[name], atol=2e-5 * np.ptp(expected[name]))
+
+
+def test_the_layer_that_hurts_is_found(build_small, pictures, tmp_path):
+    """One weight far beyond its channel's others costs these their steps."""
+    model = build_small("E-10")
+    layer = model.get_layer("stage4_module1_branch0_block1_conv2")
+    kernel = layer.get_weights()[0]
+    kernel[0, 0, 0] *= 300
+    layer.set_weights([kernel])
+    cloned = clone(model)
+    rows = layer_errors(cloned, pictures, compared=2)
+    assert {row["layer"] for row in rows} == set(roundings(cloned))
+    assert rows[0]["layer"] == "stage4_module1_branch0_block1_conv2"
+    assert [row["error"] for row in rows] == sorted((row["error"] for row in rows), reverse=True)
+    assert rows[0]["error"] == pytest.approx(sum(rows[0][name] for name in OUTPUTS))
+    halved = layer_errors(cloned, pictures, compared=2, tag_threshold=2.0)
+    by_name = {row["layer"]: row for row in halved}
+    assert by_name[rows[0]["layer"]]["tags"] == pytest.approx(rows[0]["tags"] / 2, rel=1e-3)
+    write_layers(tmp_path / "layers.csv", rows)
+    lines = (tmp_path / "layers.csv").read_text().splitlines()
+    assert lines[0] == "layer,heatmaps_2,heatmaps_4,tags,error" or lines[0].startswith("layer,")
+    assert len(lines) == len(rows) + 1
