@@ -8,7 +8,8 @@ TRAIN = ["tensorflow>=2.16", "keras>=3.5", "pycocotools>=2.0.8", "tensorboard", 
 # tensorflow 2.16 is the first whose Keras is Keras 3; numpy 2 needs pycocotools 2.0.8.
 PYTORCH = ["torch>=2.5"]  # to read and write .pth files; 2.5: safe_globals
 ONNX = ["tf2onnx>=1.16", "onnx", "onnxruntime"]
-QAT = ["tf_keras>=2.16", "tensorflow-model-optimization>=0.8"]  # tf_keras of TensorFlow's own minor version
+# tf_keras of TensorFlow's own minor version; tensorflow-model-optimization imports distutils, which setuptools has.
+QAT = ["tf_keras>=2.16", "tensorflow-model-optimization>=0.8", "setuptools"]
 JAX = ["jax>=0.5"]  # to train on several machines; a GPU needs jax[cuda12]
 DEV = [*TRAIN, *QAT, *ONNX, *JAX, "pytest", "pytest-xdist", "hypothesis", "ruff", "pillow"]
 

@@ -189,7 +189,7 @@ def quantize(args: argparse.Namespace) -> None:
     from ehrnet_tf.files import write_json
     from ehrnet_tf.quantization.finetune import quantize_run
 
-    result = quantize_run(args.run, args.data, args.out, args.overrides, args.resume, args.graph)
+    result = quantize_run(args.run, args.data, args.out, args.overrides, args.resume)
     report, float_ap = result["report"], result["float"]["AP"]
     print(f"{'':28} {'AP':>6} {'change':>7} {'AP50':>6}")
     for kind, text in (
@@ -351,6 +351,17 @@ COMMANDS = {
 }
 
 
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The parsed arguments; configuration values may stand before, between and after options."""
+    parser = build_parser(COMMANDS)
+    args, rest = parser.parse_known_args(argv)
+    if rest and (not hasattr(args, "overrides") or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
+
+
 def load_tensorflow_quietly() -> None:
     """TensorFlow writes lines to stderr while it loads, whatever its log level; a missing one is reported later."""
     sys.stderr.flush()
@@ -371,7 +382,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     for talkative in ("absl", "tensorflow", "tf2onnx"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
-    args = build_parser(COMMANDS).parse_args(argv)
+    args = parse(argv)
     needs_tensorflow = args.function in (models, make_shards, train, pretrain, quantize, export, import_pytorch, demo)
     if needs_tensorflow or getattr(args, "sheet", None) or str(getattr(args, "model", "")).endswith(".keras"):
         load_tensorflow_quietly()

@@ -112,8 +112,6 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout, or of shards")
     sub.add_argument("--out", required=True, metavar="RUN2", help="folder to make")
     sub.add_argument("--resume", action="store_true", help="go on with the one in RUN2")
-    text = "what the file gives: the network's maps, or the people, with the decoder inside (%(default)s)"
-    sub.add_argument("--graph", choices=["maps", "poses"], default="maps", help=text)
     sub.add_argument("--json", metavar="FILE", help="write the figures there")
     text = "configuration values, e.g. quantize.epochs=5 train.batch_size=16"
     sub.add_argument("overrides", nargs="*", metavar="a.b=c", help=text)

@@ -167,6 +167,7 @@ class QuantizeConfig:
     calibration: int = 128  # pictures, drawn from the training split, that give the ranges to begin with
     keep_float: int = 0  # so many layers, those whose rounding alone changes the maps most, compute in float
     report_layers: bool = False  # write layers.csv: what rounding each layer alone does to the maps
+    graph: str = "maps"  # what the file gives: maps, or poses: the people, with the decoder inside (in float)
 
     def __post_init__(self):
         _check(self.epochs >= 0, "epochs must not be negative")
@@ -174,6 +175,7 @@ class QuantizeConfig:
         _check(self.learning_rate > 0, "learning_rate must be positive")
         _check(self.calibration >= 1, "calibration must be at least 1")
         _check(self.keep_float >= 0, "keep_float must not be negative")
+        _check(self.graph in ("maps", "poses"), "graph must be 'maps' or 'poses'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_train_eval_export_predict(run, data, tmp_path, capsys):
     report = json.loads((tmp_path / "export.json").read_text())
     assert report["pictures"] == 3
     assert sum(report["float_ops"].values()) == 0
-    assert "RESIZE_NEAREST_NEIGHBOR" in report["ops"] and "TILE" not in report["ops"]
+    assert "DEPTH_TO_SPACE" in report["ops"] and "TILE" not in report["ops"]
     out = capsys.readouterr().out
     assert all(name in out for name in ("heatmaps_4", "tags", "heatmaps_2", "worst"))
 
@@ -346,3 +346,13 @@ def test_argparse_errors_exit_with_2():
     with pytest.raises(SystemExit) as stop:
         cli.main(["eval"])
     assert stop.value.code == 2
+
+
+def test_values_stand_anywhere_but_options_must_exist(capsys):
+    args = cli.parse(["quantize", "RUN", "a.b=1", "--data", "D", "--out", "O", "c.d=2", "--resume", "e.f=3"])
+    assert args.run == "RUN" and args.resume and sorted(args.overrides) == ["a.b=1", "c.d=2", "e.f=3"]
+    for wrong in (["train", "--data", "D", "--out", "O", "--nothing"], ["models", "--json", "F", "H0", "--x"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.parse(wrong)
+        assert stopped.value.code == 2
+        assert "unrecognized arguments: --" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ from ehrnet_tf.converters.tflite import convert_function, write_tflite
 from ehrnet_tf.converters.upsampling import upsampling_operators
 from ehrnet_tf.data.coco import Records, load_records
 from ehrnet_tf.data.pipeline import coco_dataset
-from ehrnet_tf.errors import DataError, UsageError
+from ehrnet_tf.errors import DataError, EhrnetError, UsageError
 from ehrnet_tf.evaluation import evaluate
 from ehrnet_tf.files import atomic_path
 from ehrnet_tf.images import decode_image
@@ -57,7 +58,6 @@ def quantize_run(
     out: str | os.PathLike,
     overrides: Sequence[str] = (),
     resume: bool = False,
-    graph: str = "maps",
 ) -> dict[str, Any]:
     """Makes an all-integer .tflite file of a training run's best model, and writes the folder described above.
 
@@ -66,8 +66,7 @@ def quantize_run(
       data: as it was trained on: a folder in COCO's layout, or of shards.
       out: the folder to write; must be new or empty unless ``resume``.
       overrides: ``section.key=value`` over the run's configuration, e.g. "quantize.epochs=5".
-      resume: go on from ``out/last.npz``.
-      graph: of the file: "maps", or "poses" with the decoder inside (in float).
+      resume: go on from ``out/last.npz``, with the configuration that ``out`` has.
 
     Returns:
       "float", "calibrated", "int8": {"AP", "AP50"} of the trained model, of its ranges before fine-tuning (simulated),
@@ -83,7 +82,7 @@ def quantize_run(
         signal: ``last.npz`` holds the state.
     """
     source, data, out = Path(source), Path(data), Path(out)
-    config = _config(source, overrides)
+    config = _config(source, out, overrides, resume)
     import_tf_keras()
     state = _stored_state(out, config) if resume else None
     if not resume:
@@ -108,19 +107,20 @@ def quantize_run(
         run.describe(out / "run.json", config.train.seed, steps, described)
         plan = _Quantization(source, data, out, config, records, validation, model, metadata, cloned, steps)
         with run.ending_well(["quantize", str(source)], data, out) as signals:
-            return plan.run(state, signals, graph)
+            return plan.run(state, signals)
 
 
-def _config(source: Path, overrides: Sequence[str]) -> Config:
+def _config(source: Path, out: Path, overrides: Sequence[str], resume: bool) -> Config:
     if source.suffix == ".tflite" or (source / FILE).is_file():
         raise UsageError(f"{source}: is quantised already; give the training run that it was made of")
     for name in ("config.yaml", "best.keras"):
         if not (source / name).is_file():
             raise UsageError(f"{source}: holds no {name}; give the folder of a training run (`ehrnet train --out`)")
-    config, changed = load_config(source / "config.yaml"), load_config(source / "config.yaml", overrides)
-    if config.model != changed.model:
+    begun = out if resume and (out / "config.yaml").is_file() else source
+    config = load_config(begun / "config.yaml", overrides)
+    if config.model != load_config(source / "config.yaml").model:
         raise UsageError(f"{source}: the model is trained; its section of the configuration must not change")
-    return changed
+    return config
 
 
 def _stored_state(out: Path, config: Config) -> dict[str, Any] | None:
@@ -154,7 +154,7 @@ class _Quantization:
     cloned: Any
     steps: int  # an epoch
 
-    def run(self, state: dict | None, signals: checkpoint.Signals, graph: str) -> dict[str, Any]:
+    def run(self, state: dict | None, signals: checkpoint.Signals) -> dict[str, Any]:
         from ehrnet_tf.quantization.rounding import quantize
         from ehrnet_tf.quantization.simulation import SimulatedRunner
 
@@ -171,7 +171,7 @@ class _Quantization:
             state = self._begin(pictures)
         state = self._fine_tune(state, signals)
         self.quantized.set_weights(_list(state, "best"))
-        report = self._export(pictures, kept, graph, int(state["best_epoch"]))
+        report = self._export(pictures, kept, int(state["best_epoch"]))
         (self.out / STATE).unlink(missing_ok=True)
         figures = {
             kind: {name: float(state[f"{kind}_{name}"]) for name in ("AP", "AP50")} for kind in ("float", "calibrated")
@@ -228,8 +228,8 @@ class _Quantization:
 
         logger.info("ranges from %d pictures", len(pictures))
         calibrate(self.cloned, self.quantized, pictures)
-        trained = self._evaluate(KerasRunner(self.model, metadata=self.metadata))
-        calibrated = self._evaluate(self.simulated, bounds=True)
+        trained = self._evaluate(KerasRunner(self.model, metadata=self.metadata), settings=self.config.decode)
+        calibrated = self._evaluate(self.simulated, settings=self.config.decode)
         logger.info("AP of the trained model %.3f, with rounding as calibrated %.3f", trained["AP"], calibrated["AP"])
         weights = self.quantized.get_weights()
         state: dict[str, Any] = {"step": 0, "best_epoch": 0}
@@ -252,7 +252,6 @@ class _Quantization:
             model,
             self.data,
             self.config.data.val_split,
-            settings=self.config.decode,
             progress=False,
             records=self.validation,
             **options,
@@ -277,8 +276,12 @@ class _Quantization:
                 figures = self.quantized.train_on_batch(*batch, reset_metrics=step % self.steps == 0, return_dict=True)
                 bar.update()
                 state["step"] = step + 1
+                if not math.isfinite(figures["loss"]):
+                    raise EhrnetError(
+                        f"step {step + 1}: the loss is {figures['loss']}; start again with a lower "
+                        "quantize.learning_rate"
+                    )
                 if (step + 1) % self.steps == 0 or signals.received:
-                    checkpoint.check_loss(figures["loss"], step // self.steps)
                     state |= self._variables()
                     if (step + 1) % self.steps == 0:
                         self._end_epoch(step // self.steps, figures, state)
@@ -292,7 +295,7 @@ class _Quantization:
 
     def _end_epoch(self, epoch: int, figures: dict[str, float], state: dict[str, Any]) -> None:
         """Validates, keeps the best weights in ``state``, and writes the log."""
-        validated = self._evaluate(self.simulated, bounds=True)
+        validated = self._evaluate(self.simulated, settings=self.config.decode, bounds=True)
         if validated["AP"] > state["best_AP"]:
             state |= {"best_AP": validated["AP"], "best_epoch": epoch + 1}
             state |= _named("best", self.quantized.get_weights())
@@ -307,7 +310,7 @@ class _Quantization:
         logs.draw_curves(rows, self.out / "curves.png", logs.POSE_CURVES)
         logger.info("epoch %d of %d: %s", epoch + 1, self.config.quantize.epochs, logs.epoch_line(row))
 
-    def _export(self, pictures: list[np.ndarray], kept: list[str], graph: str, epoch: int) -> dict[str, Any]:
+    def _export(self, pictures: list[np.ndarray], kept: list[str], epoch: int) -> dict[str, Any]:
         """Converts the quantised clone, scores the file, and writes file and float model with what was measured."""
         copy_weights_back(self.quantized, self.model)
         options = self.config.quantize
@@ -327,11 +330,11 @@ class _Quantization:
         }
         logger.info("converting to integers ...")
         flatbuffer = convert(self.quantized)
-        source = source_runner(self.model, graph, metadata=metadata)
+        source = source_runner(self.model, options.graph, metadata=metadata)
         size = tuple(self.cloned.input_shape[1:3])
         with atomic_path(self.out / FILE) as temporary:
             report = write_tflite(
-                flatbuffer, temporary, source, "int8", size, pictures, graph=graph, kept_float=bool(kept)
+                flatbuffer, temporary, source, "int8", size, pictures, graph=options.graph, kept_float=bool(kept)
             )
             figures = self._evaluate(temporary)
             report["accuracy"] = store_accuracy(temporary, figures, self.data, self.config.data.val_split)

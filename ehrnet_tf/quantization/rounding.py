@@ -8,6 +8,7 @@ symmetrically, with a range by output channel.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -17,11 +18,17 @@ import tf_keras
 
 from ehrnet_tf.errors import EhrnetError, MissingExtraError
 
+_LEGACY = "TF_USE_LEGACY_KERAS"  # tfmot sets it, for this process and its children
+_legacy = os.environ.get(_LEGACY)
 try:
     import tensorflow_model_optimization as tfmot
     from tensorflow_model_optimization.python.core.quantization.keras import quantize_scheme
 except ImportError as import_error:
     raise MissingExtraError("tensorflow_model_optimization", "qat") from import_error
+finally:
+    os.environ.pop(_LEGACY, None)
+    if _legacy is not None:
+        os.environ[_LEGACY] = _legacy
 
 _quantization = tfmot.quantization.keras
 _KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Conv2DTranspose": "kernel"}

@@ -1,13 +1,16 @@
 import csv
+import json
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
 
+from ehrnet_tf import cli
 from ehrnet_tf.config import load_config, save_config
 from ehrnet_tf.data.synthetic import make_dataset
-from ehrnet_tf.errors import DataError, EhrnetError, UsageError
+from ehrnet_tf.errors import DataError, EhrnetError, MissingExtraError, UsageError
 from ehrnet_tf.evaluation import evaluate
 from ehrnet_tf.quantization import finetune
 from ehrnet_tf.quantization.finetune import calibration_samples, quantize_run
@@ -141,16 +144,16 @@ def test_stopped_it_goes_on_as_if_nothing_had_happened(trained, data, tmp_path, 
         quantize_run(trained, data, out, QUICK)
     assert not (out / "int8.tflite").exists() and (out / "last.npz").is_file()
     with pytest.raises(UsageError, match="configuration differs"):
-        quantize_run(trained, data, out, [*QUICK, "quantize.learning_rate=1"], resume=True)
+        quantize_run(trained, data, out, ["quantize.learning_rate=1"], resume=True)
     with pytest.raises(Ended):
-        quantize_run(trained, data, out, QUICK, resume=True)
+        quantize_run(trained, data, out, resume=True)
     assert len(train_on_batch) == 4, "the third step was saved"
     for a, b in zip(weights["last"], expected, strict=True):
         np.testing.assert_array_equal(a, b)
     assert [row["epoch"] for row in csv.DictReader((out / "log.csv").open())] == ["0", "1"]
     # What failed after the last step needs no more steps.
     monkeypatch.setattr(finetune, "convert", own_convert)
-    assert quantize_run(trained, data, out, QUICK, resume=True)["report"]["float_ops"] == {}
+    assert quantize_run(trained, data, out, resume=True)["report"]["float_ops"] == {}
     assert len(train_on_batch) == 4 and not (out / "last.npz").exists()
     with pytest.raises(UsageError, match="nothing to resume"):
         quantize_run(trained, data, out, QUICK, resume=True)
@@ -191,8 +194,6 @@ def test_unusable_input(trained, quantized, data, tmp_path):
 
 
 def test_data_of_another_keypoint_set(trained, tmp_path):
-    import json
-
     folder = tmp_path / "data"
     make_dataset(folder, train=2, val=1, size=64, max_people=1)
     for path in (folder / "annotations").iterdir():
@@ -217,6 +218,44 @@ def test_no_calibration_pictures(data, tmp_path):
     shutil.rmtree(folder / "train2017")
     with pytest.raises(DataError, match="no picture to calibrate with"):
         calibration_samples(records, (64, 64), 3, 0)
+
+
+def test_a_loss_that_is_nan_ends_it(trained, data, tmp_path, monkeypatch):
+    import tf_keras
+
+    monkeypatch.setattr(tf_keras.Model, "train_on_batch", lambda *arguments, **options: {"loss": float("nan")})
+    with pytest.raises(EhrnetError, match=r"step 1: the loss is nan; start again with a lower quantize\.learning_rate"):
+        quantize_run(trained, data, tmp_path / "out", QUICK)
+    assert not (tmp_path / "out" / "int8.tflite").exists()
+
+
+def test_command_line(trained, data, tmp_path, capsys):
+    """`quantize`, a file with the decoder inside, `eval --store`, `info`."""
+    out, figures = tmp_path / "out", tmp_path / "figures.json"
+    arguments = ["quantize", trained, "--data", data, "--out", out, "--json", figures]
+    quick = ["quantize.graph=poses", "quantize.epochs=0", "quantize.calibration=2"]
+    assert cli.main([*map(str, arguments), *quick]) == 0
+    printed = capsys.readouterr().out
+    assert "as trained" in printed and "int8 file, epoch 0" in printed and f"{out / 'int8.tflite'}: " in printed
+    assert json.loads(figures.read_text())["best_epoch"] == 0
+    path = str(out / "int8.tflite")
+    assert TFLiteRunner(path).graph == "poses"
+    assert cli.main(["eval", path, "--data", str(data), "--limit", "2", "--store"]) == 0
+    assert read_metadata(path)["accuracy"]["pictures"] == 2
+    capsys.readouterr()
+    assert cli.main(["info", path]) == 0
+    printed = capsys.readouterr().out
+    assert "CC-BY-4.0" in printed and "pictures 2" in printed and "poses" in printed
+    assert cli.main(["quantize", path, "--data", str(data), "--out", str(tmp_path / "again")]) == 2
+    assert "is quantised already; give the training run" in capsys.readouterr().err
+    assert cli.main(["eval", str(tmp_path), "--data", str(data), "--store"]) == 2
+    assert "--store writes into .keras and .tflite files only" in capsys.readouterr().err
+
+
+def test_without_tf_keras(trained, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    with pytest.raises(MissingExtraError, match=r"tf_keras is not installed: pip install 'ehrnet-tf\[qat\]'"):
+        quantize_run(trained, data, tmp_path / "out", QUICK)
 
 
 def test_a_full_disk_leaves_nothing_half_written(trained, data, tmp_path, monkeypatch):
