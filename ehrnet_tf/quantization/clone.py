@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SIGMOID = "_sigmoid"  # ends the name of a swish's first part
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose")
 _LARGEST_DIFFERENCE = 1e-5  # of an output's range, between a model and its clone
+# The converter drops a transposed convolution's bias that is all zero, as before any training, then does not join the
+# ReLU behind it, and leaves both in float.
+_NOT_ZERO = 1e-8
 _SMALLEST_SCALE = 1e-4  # of a batch norm's channel, through which weights are divided on the way back
 
 
@@ -146,7 +149,10 @@ class _Builder:
         options = {key: config[key] for key in wanted}
         made = getattr(self._layers, type(layer).__name__)(use_bias=True, **options)
         output = made(x)
-        made.set_weights(_fold(layer, norm))
+        kernel, bias = _fold(layer, norm)
+        if type(layer).__name__ == "Conv2DTranspose" and not bias.any():
+            bias += _NOT_ZERO
+        made.set_weights([kernel, bias])
         return output
 
 

@@ -12,7 +12,7 @@ from ehrnet_tf.quantization.ranges import best_range, calibrate, range_variables
 from ehrnet_tf.quantization.rounding import FixedQuantizer, KernelQuantizer, quantize, roundings
 from ehrnet_tf.quantization.simulation import SimulatedRunner
 from ehrnet_tf.runtime.metadata import model_metadata
-from ehrnet_tf.runtime.operators import delegate_partitions
+from ehrnet_tf.runtime.operators import delegate_partitions, float_ops
 from ehrnet_tf.runtime.runners import OUTPUTS, KerasRunner, TFLiteRunner
 
 
@@ -126,6 +126,19 @@ def test_file_is_all_integer_and_gives_what_was_simulated(rounded, pictures, tmp
         assert error == pytest.approx(simulated_error, rel=0.35), "no error that was not foreseen"
         assert np.abs(found[name] - expected[name]).mean() < 0.02 * np.ptp(true[name])
     assert not KernelQuantizer.converting
+
+
+def test_a_transposed_convolution_without_bias_is_integer_too(build_mini, pictures, tmp_path):
+    model = build_mini()
+    norm = model.get_layer("head_deconv_bn")
+    gamma, beta, mean, variance = norm.get_weights()
+    norm.set_weights([gamma, 0 * beta, 0 * mean, variance])
+    cloned = clone(model)
+    quantized = quantize(cloned)
+    calibrate(cloned, quantized, pictures)
+    path = tmp_path / "int8.tflite"
+    write_tflite(convert(quantized), path, source_runner(model, "maps"), "int8", (64, 64), pictures)
+    assert float_ops(path) == {}
 
 
 def test_layers_that_stay_float(build_mini, pictures, tmp_path):
