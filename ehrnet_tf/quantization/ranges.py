@@ -30,7 +30,7 @@ def calibrate(cloned: tf_keras.Model, quantized: tf_keras.Model, pictures: Seque
     """Sets the ranges of ``quantized`` to those that round its float clone's values with the least mean square error.
 
     A few values far out would otherwise cost all others their steps. What only a swish reads is taken as -8 below -8:
-    there a swish gives nearly 0.
+    there a swish gives nearly 0. The maps keep their whole range: their few high values are the keypoints.
 
     Args:
       cloned: see `clone.clone`.
@@ -60,8 +60,10 @@ def calibrate(cloned: tf_keras.Model, quantized: tf_keras.Model, pictures: Seque
     for picture in pictures:
         counts += histograms(tf.constant(picture[None], tf.float32), *ends).numpy()
     before_swish = _before_swish(cloned)
+    whole = {output.node.layer.name for output in tf.nest.flatten(cloned.output)}
     for (name, (lowest, highest)), count, a, b in zip(variables.items(), counts, low, high, strict=True):
-        a, b = best_range(count, float(a), float(b), _SWISH_FLOOR if name in before_swish else None)
+        if name not in whole:
+            a, b = best_range(count, float(a), float(b), _SWISH_FLOOR if name in before_swish else None)
         lowest.assign(a)
         highest.assign(b)
 
