@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
     import tf_keras
 
+MOVING = ("ZeroPadding2D", "UpSampling2D")  # layers that move values and compute none
 SIGMOID = "_sigmoid"  # ends the name of a swish's first part
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "Conv2DTranspose")
 _LARGEST_DIFFERENCE = 1e-5  # of an output's range, between a model and its clone

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from ehrnet_tf.quantization.clone import SIGMOID, variables_by_name
+from ehrnet_tf.quantization.clone import MOVING, SIGMOID, variables_by_name
 
 PREFIX = "quant_"  # tfmot's, of a wrapped layer's name
 BINS = 2048
+_FINEST = 512  # times an addend's steps may be finer than the sum's
 _SWISH_FLOOR = -8.0  # a swish gives -0.003 there, and no less below
 
 
@@ -66,6 +67,30 @@ def calibrate(cloned: tf_keras.Model, quantized: tf_keras.Model, pictures: Seque
             a, b = best_range(count, float(a), float(b), _SWISH_FLOOR if name in before_swish else None)
         lowest.assign(a)
         highest.assign(b)
+    _widen_addends(cloned, variables)
+
+
+def _widen_addends(cloned: tf_keras.Model, variables: dict[str, tuple[Any, Any]]) -> None:
+    """Widens what is next to nothing beside the sum that it goes into: XNNPACK adds no steps 1024 times finer than the
+    sum's, and would leave the sum to slower code."""
+
+    def ranges(layer):
+        while layer.name not in variables and type(layer).__name__ in MOVING:
+            layer = layer.input.node.layer
+        return variables.get(layer.name)
+
+    for layer in reversed(cloned.layers):  # a sum may go into another
+        if type(layer).__name__ != "Add":
+            continue
+        total = ranges(layer) or ranges(layer.outbound_nodes[0].outbound_layer)
+        if total is None:
+            continue
+        least = (float(total[1]) - float(total[0])) / _FINEST
+        for low, high in filter(None, (ranges(tensor.node.layer) for tensor in layer.input)):
+            width = float(high) - float(low)
+            if width < least:
+                low.assign(float(low) * least / width)
+                high.assign(float(high) * least / width)
 
 
 def _before_swish(cloned: tf_keras.Model) -> set[str]:

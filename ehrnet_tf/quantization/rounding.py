@@ -17,6 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 from ehrnet_tf.errors import EhrnetError, MissingExtraError
+from ehrnet_tf.quantization.clone import MOVING
 
 _LEGACY = "TF_USE_LEGACY_KERAS"  # tfmot sets it, for this process and its children
 _legacy = os.environ.get(_LEGACY)
@@ -32,7 +33,6 @@ finally:
 
 _quantization = tfmot.quantization.keras
 _KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Conv2DTranspose": "kernel"}
-_MOVING = ("ZeroPadding2D", "UpSampling2D")
 
 
 class Switched(_quantization.quantizers.Quantizer):
@@ -198,7 +198,7 @@ def roundings(cloned: tf_keras.Model, switched: bool = False) -> dict[str, Round
     found = {}
     for layer in cloned.layers:
         kind = type(layer).__name__
-        if kind in ("InputLayer", *_MOVING):
+        if kind in ("InputLayer", *MOVING):
             continue
         followers = consumers.get(id(layer.output), [])
         fused = [type(f).__name__ for f in followers] == ["ReLU"] and id(layer.output) not in outputs

@@ -128,6 +128,23 @@ def test_file_is_all_integer_and_gives_what_was_simulated(rounded, pictures, tmp
     assert not KernelQuantizer.converting
 
 
+def test_an_addend_that_is_next_to_nothing_stays_with_xnnpack(build_mini, pictures, tmp_path):
+    model = build_mini(swish=False)
+    norm = model.get_layer("module_fuse0_from1_bn")
+    gamma, beta, mean, variance = norm.get_weights()
+    norm.set_weights([1e-5 * gamma, 1e-5 * beta, mean, variance])
+    cloned = clone(model)
+    quantized = quantize(cloned)
+    calibrate(cloned, quantized, pictures)
+    path = tmp_path / "int8.tflite"
+    write_tflite(convert(quantized), path, source_runner(model, "maps"), "int8", (64, 64), pictures)
+    assert delegate_partitions(path) == (1, ["QUANTIZE"])
+    low, high = range_variables(quantized)["module_fuse0_from1_conv"]
+    low_sum, high_sum = range_variables(quantized)["module_fuse0_add_0"]
+    assert float(high - low) == pytest.approx(float(high_sum - low_sum) / 512, rel=1e-4)
+    assert float(low) <= 0 <= float(high)
+
+
 def test_a_transposed_convolution_without_bias_is_integer_too(build_mini, pictures, tmp_path):
     model = build_mini()
     norm = model.get_layer("head_deconv_bn")
