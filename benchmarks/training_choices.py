@@ -169,13 +169,15 @@ def person_hits(heatmaps: np.ndarray, keypoints: np.ndarray, box: np.ndarray, ge
 
 
 def plot(runs: dict[str, Path], path: Path) -> None:
-    """The losses of the heat-maps at 1/2 over the samples; those with another weight on the joints stand apart."""
+    """The losses of the heat-maps at 1/2 over the samples; those of another loss or of smaller pictures are left out."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots()
+    axes.set_prop_cycle(color=colormaps["tab20"].colors)
     for name, run in runs.items():
-        if name.startswith("loss"):
+        if name.startswith(("loss", "small")):
             continue
         with (run / "log.csv").open() as file:
             rows = [(float(r["epoch"]) + 1, float(r["heatmaps_2_loss"])) for r in csv.DictReader(file)]
@@ -184,7 +186,7 @@ def plot(runs: dict[str, Path], path: Path) -> None:
     axes.set_xlabel("samples")
     axes.set_ylabel("training loss of the heat-maps at 1/2")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right upper")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
