@@ -169,7 +169,7 @@ def person_hits(heatmaps: np.ndarray, keypoints: np.ndarray, box: np.ndarray, ge
 
 
 def plot(runs: dict[str, Path], path: Path) -> None:
-    """The losses of the heat-maps at 1/2 over the samples; those of another loss or of smaller pictures are left out."""
+    """The losses of the heat-maps at 1/2 over the samples, but for those of another loss or of smaller pictures."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
