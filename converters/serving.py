@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ehrnet_tf.decoding.live import PEOPLE
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.runtime.metadata import decoder_settings, model_metadata
+from ehrnet_tf.runtime.metadata import decoder_settings, model_metadata, package_versions
 from ehrnet_tf.runtime.runners import GRAPHS, KerasRunner
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def source_runner(
     if people < 1:
         raise UsageError(f"people {people}: must be at least 1")
     metadata = {**(model_metadata(model) if metadata is None else metadata), "graph": graph}
+    metadata["versions"] = package_versions()
     if "accuracy" in metadata:  # the file's own is measured by `ehrnet eval --store`
         metadata["source_accuracy"] = metadata.pop("accuracy")
     if graph == "poses":
