@@ -97,7 +97,7 @@ def table(run: Path, arguments: argparse.Namespace) -> list[dict]:
             "ms_min": round(min(times[title]), 2),
             "ms_median": round(statistics.median(times[title]), 2),
             "faster": round(min(times["TFLite float32"]) / min(times[title]), 2),
-            "tag_error": report and round(report["differences"]["tags"]["mean_where_heat"], 4),
+            "tag_error": report and round(report["differences"]["tags"]["mean_where_heat"] or 0, 4),
             "float_operators": report and sum(report["float_ops"].values()),
         }
         rows.append(row)
@@ -124,7 +124,7 @@ def score(runner: Runner, path: Path, data: Path, folder: Path) -> dict:
     from ehrnet_tf.evaluation import evaluate
 
     kept = folder / "scores" / f"{path.parent.name}-{path.stem}.json"
-    if not kept.is_file():
+    if not kept.is_file() or kept.stat().st_mtime < path.stat().st_mtime:
         write_json(kept, evaluate(runner, data, progress=False))
     return json.loads(kept.read_text())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ehrnet_tf.errors import DataError
+from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.images import SUFFIXES, read_image
 from ehrnet_tf.runtime.letterbox import letterbox
 
@@ -28,8 +28,11 @@ def calibration_pictures(
       (H, W, 3) uint8 network inputs. Pictures that cannot be read are passed over.
 
     Raises:
+      UsageError: ``count`` below 1 or ``seed`` below 0.
       DataError: the folder is missing or holds no readable picture.
     """
+    if count < 1 or seed < 0:
+        raise UsageError(f"{count} calibration pictures by seed {seed}: give at least 1, and a seed of at least 0")
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of calibration pictures")

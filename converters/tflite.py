@@ -100,6 +100,7 @@ def write_tflite(
     graph: str = "maps",
     people: int = PEOPLE,
     kept_float: bool = False,
+    name: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Writes converted maps as a .tflite file with metadata, all of it or nothing, and compares it with its model.
 
@@ -112,6 +113,7 @@ def write_tflite(
       pictures: (H, W, 3) uint8 to compare with; none: random ones.
       threads, graph, people: see `export_tflite`.
       kept_float: whether operators of an integer file may compute in float.
+      name: what errors call the file; None: ``out_path``.
 
     Returns:
       "path", "precision", "graph", "bytes", "pictures" compared, "ops" (see `operators.tflite_ops`), "float_ops" (see
@@ -129,7 +131,7 @@ def write_tflite(
     with atomic_path(out_path) as temporary:
         temporary.write_bytes(flatbuffer)
         if precision in CALIBRATED and not kept_float:
-            check_integer(temporary, out_path)
+            check_integer(temporary, name or out_path)
         append_metadata(temporary, metadata)
         pictures = pictures or random_pictures(size)
         comparison = _compare(source, TFLiteRunner(temporary, threads), pictures)
@@ -138,7 +140,7 @@ def write_tflite(
             append_metadata(temporary, metadata)
             poses = compare_poses(source, TFLiteRunner(temporary, threads), pictures)
             if precision == "float32":
-                poses.check(out_path)
+                poses.check(name or out_path)
             comparison["poses"] = poses.to_dict()
         return {
             "path": str(out_path),

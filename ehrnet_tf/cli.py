@@ -158,7 +158,7 @@ def evaluate(args: argparse.Namespace) -> None:
         overview = Path(args.worst[1]) / "overview.jpg"
         print(f"worst misses: {overview if overview.is_file() else 'none'}")
     if args.store:
-        store_accuracy(args.model, figures, args.data, args.split)
+        store_accuracy(args.model, figures, args.data, args.split, runner.metadata)
     if args.json:
         write_json(args.json, figures)
 
@@ -251,7 +251,8 @@ def export(args: argparse.Namespace) -> None:
     pictures, metadata = None, {**source.runner.metadata, **licence}
     if args.calibration:
         pictures = calibration_pictures(args.calibration, source.input_size, args.calibration_size, args.seed)
-        metadata["calibration"] = {"folder": args.calibration, "seed": args.seed}
+        if args.precision in CALIBRATED:
+            metadata["calibration"] = {"folder": args.calibration, "seed": args.seed}
     metadata["source"] = args.model
     report = export_tflite(
         source.runner.model, args.out, args.precision, pictures, metadata=metadata, graph=args.graph, people=args.people

@@ -132,7 +132,9 @@ class _Builder:
         if name in ("swish", "silu"):
             gate = self._layers.Activation("sigmoid", name=f"{layer.name}{SIGMOID}")(inputs[0])
             return self._layers.Multiply(name=layer.name)([inputs[0], gate])
-        raise EhrnetError(f"layer '{layer.name}': quantisation does not know the activation '{name}'; known: swish")
+        raise EhrnetError(
+            f"layer '{layer.name}': quantisation does not know the activation '{name}'; known: swish, sigmoid"
+        )
 
     def _add(self, layer: Any, inputs: list) -> Any:
         total = inputs[0]
@@ -145,6 +147,8 @@ class _Builder:
         config = layer.get_config()
         if config["activation"] not in (None, "linear"):
             raise EhrnetError(f"layer '{layer.name}': give its activation a layer of its own to quantise it")
+        if config.get("groups", 1) != 1 or config.get("depth_multiplier", 1) != 1:
+            raise EhrnetError(f"layer '{layer.name}': quantisation knows no groups and no depth multiplier but 1")
         wanted = ["name", "kernel_size", "strides", "padding", "dilation_rate"]
         wanted.append("depth_multiplier" if type(layer).__name__ == "DepthwiseConv2D" else "filters")
         options = {key: config[key] for key in wanted}

@@ -2,7 +2,7 @@
 
 OUT/config.yaml    every value of the configuration
 OUT/run.json       command, versions, machine, seed, data
-OUT/log.csv        one line an epoch, the first of the ranges as calibrated; OUT/curves.png the same as a picture
+OUT/log.csv        one line an epoch; OUT/curves.png the same as a picture
 OUT/train.log      what was said
 OUT/layers.csv     if asked for: what rounding each layer alone does to the maps
 OUT/last.npz       the newest state, while there is something to go on with
@@ -17,6 +17,7 @@ import logging
 import math
 import os
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ from ehrnet_tf.images import decode_image
 from ehrnet_tf.models.weights import open_keras
 from ehrnet_tf.quantization.clone import check_clone, clone, copy_weights_back, import_tf_keras
 from ehrnet_tf.runtime.letterbox import letterbox
-from ehrnet_tf.runtime.metadata import decoder_settings, read_metadata, save_keras, store_accuracy
+from ehrnet_tf.runtime.metadata import decoder_settings, model_metadata, read_metadata, save_keras, store_accuracy
+from ehrnet_tf.runtime.protocol import Protocol
 from ehrnet_tf.runtime.runners import OUTPUTS, KerasRunner
 from ehrnet_tf.training import checkpoint, logs, run
 from ehrnet_tf.training.losses import pose_losses, pull_loss, push_loss
@@ -84,7 +86,9 @@ def quantize_run(
     source, data, out = Path(source), Path(data), Path(out)
     config = _config(source, out, overrides, resume)
     import_tf_keras()
-    state = _stored_state(out, config) if resume else None
+    import ehrnet_tf.quantization.rounding  # noqa: F401, a missing tfmot is told before anything is written
+
+    state = _stored_state(source, out, config) if resume else None
     if not resume:
         run.check_new(out)
     run.tune()
@@ -97,21 +101,31 @@ def quantize_run(
         )
     run.be_deterministic(config.train.seed, config.train.deterministic)
     model = open_keras(source / "best.keras")
-    metadata = read_metadata(source / "best.keras") or {}
+    metadata = read_metadata(source / "best.keras") or model_metadata(model, config)
+    metadata["decoder"] = dataclasses.asdict(config.decode)
     cloned = clone(model)
+    size = tuple(cloned.input_shape[1:3])
+    pictures = calibration_samples(records, size, config.quantize.calibration, config.train.seed)
+    difference = check_clone(model, cloned, np.stack(pictures[:2]))
+    logger.info("the clone in tf_keras gives the model's maps, to %.1g of their range", difference)
+    steps = config.quantize.steps_per_epoch or max(1, len(records) // config.train.batch_size)
+    if state and int(state["steps"]) != steps:
+        raise UsageError(
+            f"{data}: an epoch has {steps} steps, {int(state['steps'])} when the run began; give the same data"
+        )
     out.mkdir(parents=True, exist_ok=True)
+    run.clean_leftovers(out)
     save_config(out / "config.yaml", config)
     with run.log_file(out / "train.log", records.skipped | validation.skipped):
         described = {"root": str(data.resolve()), "pictures": len(records), "skipped": records.skipped}
-        steps = config.quantize.steps_per_epoch or max(1, len(records) // config.train.batch_size)
         run.describe(out / "run.json", config.train.seed, steps, described)
-        plan = _Quantization(source, data, out, config, records, validation, model, metadata, cloned, steps)
+        plan = _Quantization(source, data, out, config, records, validation, model, metadata, cloned, pictures, steps)
         with run.ending_well(["quantize", str(source)], data, out) as signals:
             return plan.run(state, signals)
 
 
 def _config(source: Path, out: Path, overrides: Sequence[str], resume: bool) -> Config:
-    if source.suffix == ".tflite" or (source / FILE).is_file():
+    if source.suffix == ".tflite" or ((source / FILE).is_file() and not (source / "best.keras").is_file()):
         raise UsageError(f"{source}: is quantised already; give the training run that it was made of")
     for name in ("config.yaml", "best.keras"):
         if not (source / name).is_file():
@@ -123,7 +137,9 @@ def _config(source: Path, out: Path, overrides: Sequence[str], resume: bool) -> 
     return config
 
 
-def _stored_state(out: Path, config: Config) -> dict[str, Any] | None:
+def _stored_state(source: Path, out: Path, config: Config) -> dict[str, Any] | None:
+    if (out / "best.keras").is_file() or (out / checkpoint.NAME).is_file():
+        raise UsageError(f"{out}: is a training run; give the folder that `ehrnet quantize` made")
     if (out / FILE).is_file():
         raise UsageError(f"{out / FILE}: all is done; nothing to resume")
     if not (out / "config.yaml").is_file():
@@ -134,9 +150,13 @@ def _stored_state(out: Path, config: Config) -> dict[str, Any] | None:
         return None
     try:
         with np.load(out / STATE) as archive:
-            return dict(archive)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+            state = dict(archive)
+            state["step"], state["kept_float"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{out / STATE}: is not a state to go on from ({error}); start a new run") from error
+    if str(state["source"]) != str(source.resolve()):
+        raise UsageError(f"{out}: was begun from {state['source']}; give that one")
+    return state
 
 
 @dataclasses.dataclass
@@ -152,26 +172,26 @@ class _Quantization:
     model: keras.Model
     metadata: dict[str, Any]
     cloned: Any
+    pictures: list[np.ndarray]  # to calibrate with
     steps: int  # an epoch
 
     def run(self, state: dict | None, signals: checkpoint.Signals) -> dict[str, Any]:
         from ehrnet_tf.quantization.rounding import quantize
         from ehrnet_tf.quantization.simulation import SimulatedRunner
 
-        options = self.config.quantize
-        size = tuple(self.cloned.input_shape[1:3])
-        pictures = calibration_samples(self.records, size, options.calibration, self.config.train.seed)
-        difference = check_clone(self.model, self.cloned, np.stack(pictures[:2]))
-        logger.info("the clone in tf_keras gives the model's maps, to %.1g of their range", difference)
-        kept = self._choose_float(pictures)
+        kept = state["kept_float"].tolist() if state else self._choose_float()
+        if signals.received:
+            raise EhrnetError(f"stopped by {signals.received.name} before there was anything to save; start again")
         self.quantized = quantize(self.cloned, kept)
         self.simulated = SimulatedRunner(self.quantized, self.metadata)
         self._compile()
         if state is None:
-            state = self._begin(pictures)
+            state = self._begin(kept)
+        if signals.received:
+            raise checkpoint.Stopped
         state = self._fine_tune(state, signals)
         self.quantized.set_weights(_list(state, "best"))
-        report = self._export(pictures, kept, int(state["best_epoch"]))
+        report = self._export(kept, int(state["best_epoch"]))
         (self.out / STATE).unlink(missing_ok=True)
         figures = {
             kind: {name: float(state[f"{kind}_{name}"]) for name in ("AP", "AP50")} for kind in ("float", "calibrated")
@@ -185,7 +205,7 @@ class _Quantization:
             "report": report,
         }
 
-    def _choose_float(self, pictures: list[np.ndarray]) -> list[str]:
+    def _choose_float(self) -> list[str]:
         options = self.config.quantize
         if not options.keep_float and not options.report_layers:
             return []
@@ -193,7 +213,7 @@ class _Quantization:
 
         logger.info("measuring what rounding each layer alone does ...")
         threshold = decoder_settings(self.metadata, self.model.name).tag_threshold
-        rows = layer_errors(self.cloned, pictures, tag_threshold=threshold)
+        rows = layer_errors(self.cloned, self.pictures, tag_threshold=threshold)
         write_layers(self.out / "layers.csv", rows)
         return [row["layer"] for row in rows[: options.keep_float]]
 
@@ -222,17 +242,19 @@ class _Quantization:
         )
         self.quantized.optimizer.build(self.quantized.trainable_variables)
 
-    def _begin(self, pictures: list[np.ndarray]) -> dict[str, Any]:
+    def _begin(self, kept: list[str]) -> dict[str, Any]:
         """The state before the first step."""
         from ehrnet_tf.quantization.ranges import calibrate
 
-        logger.info("ranges from %d pictures", len(pictures))
-        calibrate(self.cloned, self.quantized, pictures)
-        trained = self._evaluate(KerasRunner(self.model, metadata=self.metadata), settings=self.config.decode)
-        calibrated = self._evaluate(self.simulated, settings=self.config.decode)
+        logger.info("ranges from %d pictures", len(self.pictures))
+        calibrate(self.cloned, self.quantized, self.pictures)
+        protocol = Protocol("live" if self.config.quantize.graph == "poses" else "exact")  # the file's
+        trained = self._evaluate(KerasRunner(self.model, metadata=self.metadata), protocol=protocol)
+        calibrated = self._evaluate(self.simulated, protocol=protocol)
         logger.info("AP of the trained model %.3f, with rounding as calibrated %.3f", trained["AP"], calibrated["AP"])
         weights = self.quantized.get_weights()
-        state: dict[str, Any] = {"step": 0, "best_epoch": 0}
+        state: dict[str, Any] = {"step": 0, "best_epoch": 0, "kept_float": np.array(kept, str)}
+        state |= {"source": str(self.source.resolve()), "steps": self.steps}
         for kind, found in (("float", trained), ("calibrated", calibrated), ("best", calibrated)):
             state |= {f"{kind}_{name}": found[name] for name in ("AP", "AP50")}
         state |= _named("best", weights) | self._variables()
@@ -291,16 +313,17 @@ class _Quantization:
                 elif time.monotonic() > self._said + _SAY_EVERY:
                     self._said = time.monotonic()
                     logger.info("step %d of %d: loss %.4g", step + 1, end, figures["loss"])
+                    self._save(state | self._variables())
         return state
 
     def _end_epoch(self, epoch: int, figures: dict[str, float], state: dict[str, Any]) -> None:
         """Validates, keeps the best weights in ``state``, and writes the log."""
-        validated = self._evaluate(self.simulated, settings=self.config.decode, bounds=True)
+        validated = self._evaluate(self.simulated, bounds=True)
         if validated["AP"] > state["best_AP"]:
             state |= {"best_AP": validated["AP"], "best_epoch": epoch + 1}
             state |= _named("best", self.quantized.get_weights())
         row = {"epoch": epoch, "learning_rate": float(self.quantized.optimizer.learning_rate)}
-        row |= {name.removeprefix("quant_head_"): float(value) for name, value in figures.items()}
+        row |= {name.removeprefix("quant_").removeprefix("head_"): float(value) for name, value in figures.items()}
         row |= {name: validated[name] for name in _SAID}
         row["seconds"] = round(time.perf_counter() - self._epoch_began, 2)
         self._epoch_began = time.perf_counter()
@@ -310,7 +333,7 @@ class _Quantization:
         logs.draw_curves(rows, self.out / "curves.png", logs.POSE_CURVES)
         logger.info("epoch %d of %d: %s", epoch + 1, self.config.quantize.epochs, logs.epoch_line(row))
 
-    def _export(self, pictures: list[np.ndarray], kept: list[str], epoch: int) -> dict[str, Any]:
+    def _export(self, kept: list[str], epoch: int) -> dict[str, Any]:
         """Converts the quantised clone, scores the file, and writes file and float model with what was measured."""
         copy_weights_back(self.quantized, self.model)
         options = self.config.quantize
@@ -320,7 +343,7 @@ class _Quantization:
             "calibration": {
                 "data": str(self.data),
                 "split": self.config.data.train_split,
-                "pictures": len(pictures),
+                "pictures": len(self.pictures),
                 "seed": self.config.train.seed,
             },
             "quantization": {
@@ -334,12 +357,21 @@ class _Quantization:
         size = tuple(self.cloned.input_shape[1:3])
         with atomic_path(self.out / FILE) as temporary:
             report = write_tflite(
-                flatbuffer, temporary, source, "int8", size, pictures, graph=options.graph, kept_float=bool(kept)
+                flatbuffer,
+                temporary,
+                source,
+                "int8",
+                size,
+                self.pictures,
+                graph=options.graph,
+                kept_float=bool(kept),
+                name=self.out / FILE,
             )
             figures = self._evaluate(temporary)
             report["accuracy"] = store_accuracy(temporary, figures, self.data, self.config.data.val_split)
             report["path"], report["ms"] = str(self.out / FILE), figures["ms"]
-            save_keras(self.model, self.out / "float.keras", {**self.metadata, "source": str(self.source)})
+            kept = {key: value for key, value in self.metadata.items() if key != "accuracy"}
+            save_keras(self.model, self.out / "float.keras", {**kept, "source": str(self.source)})
         return report
 
 

@@ -203,8 +203,10 @@ def roundings(cloned: tf_keras.Model, switched: bool = False) -> dict[str, Round
         followers = consumers.get(id(layer.output), [])
         fused = [type(f).__name__ for f in followers] == ["ReLU"] and id(layer.output) not in outputs
         output = "none" if fused else "sigmoid" if kind == "Activation" else "range"
-        if kind in _KERNELS or output != "none":
-            found[layer.name] = Rounding(_KERNELS.get(kind), kind == "Conv2D", output, switched)
+        # tfmot trains every kernel that it rounds; that of the normalisation, one number a channel, has no need of it.
+        kernel = _KERNELS.get(kind) if layer.trainable else None
+        if kernel or output != "none":
+            found[layer.name] = Rounding(kernel, kind == "Conv2D", output, switched)
     return found
 
 

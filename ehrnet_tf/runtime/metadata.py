@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MEMBER = "ehrnet.json"
 STRIDES = {"heatmaps_4": 4, "tags": 4, "heatmaps_2": 2}
-_PACKAGES = ("ehrnet-tf", "keras", "tensorflow", "tensorflow-model-optimization")
+_PACKAGES = ("ehrnet-tf", "keras", "tensorflow", "tf_keras", "tensorflow-model-optimization")
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
@@ -89,7 +89,11 @@ def append_metadata(path: str | os.PathLike, metadata: dict[str, Any]) -> None:
 
 
 def store_accuracy(
-    path: str | os.PathLike, figures: dict[str, Any], data: str | os.PathLike, split: str
+    path: str | os.PathLike,
+    figures: dict[str, Any],
+    data: str | os.PathLike,
+    split: str,
+    known: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes what `evaluate` measured into a .keras or .tflite file's metadata, as "accuracy", and gives that.
 
@@ -97,13 +101,14 @@ def store_accuracy(
       path: the file.
       figures: what `evaluate` gave for it.
       data, split: on which.
+      known: metadata for a file that holds none.
 
     Raises:
       ModelFileError: no such file, or its metadata is damaged.
     """
     accuracy = {"AP": figures["AP"], "AP50": figures["AP50"], "data": str(data), "split": split}
     accuracy |= {"pictures": figures["images"], "protocol": figures["protocol"]}
-    append_metadata(path, {**(read_metadata(path) or {}), "accuracy": accuracy})
+    append_metadata(path, {**(read_metadata(path) or known or {}), "accuracy": accuracy})
     return accuracy
 
 

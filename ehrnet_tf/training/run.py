@@ -67,12 +67,17 @@ def clean(out: Path, step: int, steps: int) -> None:
       step: steps done.
       steps: an epoch.
     """
-    for path in out.iterdir():
-        if _is_leftover(path):
-            path.unlink(missing_ok=True)
+    clean_leftovers(out)
     rows = logs.read_log(out / "log.csv")
     if any(row["epoch"] >= step // steps for row in rows):
         logs.write_log(out / "log.csv", [row for row in rows if row["epoch"] < step // steps])
+
+
+def clean_leftovers(out: Path) -> None:
+    """Removes from a folder the half-written files of processes that were killed."""
+    for path in out.iterdir():
+        if _is_leftover(path):
+            path.unlink(missing_ok=True)
 
 
 def _is_leftover(path: Path) -> bool:

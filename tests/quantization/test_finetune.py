@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import sys
 
@@ -13,7 +14,9 @@ from ehrnet_tf.data.synthetic import make_dataset
 from ehrnet_tf.errors import DataError, EhrnetError, MissingExtraError, UsageError
 from ehrnet_tf.evaluation import evaluate
 from ehrnet_tf.quantization import finetune
+from ehrnet_tf.quantization.clone import clone
 from ehrnet_tf.quantization.finetune import calibration_samples, quantize_run
+from ehrnet_tf.quantization.rounding import quantize
 from ehrnet_tf.runtime.metadata import model_metadata, read_metadata, save_keras
 from ehrnet_tf.runtime.operators import float_ops
 from ehrnet_tf.runtime.runners import OUTPUTS, KerasRunner, TFLiteRunner
@@ -159,6 +162,22 @@ def test_stopped_it_goes_on_as_if_nothing_had_happened(trained, data, tmp_path, 
         quantize_run(trained, data, out, QUICK, resume=True)
 
 
+def test_the_normalisation_is_not_trained(build_mini):
+    """Weights come back without it."""
+    trained = [tuple(variable.shape) for variable in quantize(clone(build_mini())).trainable_variables]
+    assert (3, 3, 3, 8) in trained, "the stem"
+    assert (1, 1, 3, 1) not in trained, "the normalisation"
+
+
+def test_a_head_that_stays_float(trained, data, tmp_path, monkeypatch):
+    order = [{"layer": "head_tags", "error": 1.0}]
+    monkeypatch.setattr("ehrnet_tf.quantization.layers.layer_errors", lambda *arguments, **options: order)
+    result = quantize_run(trained, data, tmp_path / "out", [*QUICK, "quantize.keep_float=1", "quantize.epochs=1"])
+    assert result["kept_float"] == ["head_tags"]
+    (row,) = csv.DictReader((tmp_path / "out" / "log.csv").open())
+    assert float(row["tags_loss"]) > 0 and float(row["heatmaps_2_loss"]) > 0
+
+
 def test_layers_in_float(trained, data, tmp_path):
     out = tmp_path / "kept"
     quick = ["quantize.epochs=0", "quantize.calibration=4", "quantize.keep_float=1"]
@@ -189,6 +208,17 @@ def test_unusable_input(trained, quantized, data, tmp_path):
     with pytest.raises(UsageError, match="nothing to resume"):
         quantize_run(trained, data, out, resume=True)
     assert not out.exists()
+    with pytest.raises(UsageError, match="is a training run"):
+        quantize_run(trained, data, trained, resume=True)
+    out.mkdir()
+    shutil.copy(trained / "config.yaml", out)
+    (out / "last.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(UsageError, match="is not a state to go on from"):
+        quantize_run(trained, data, out, resume=True)
+    np.savez(out / "last.npz", step=1, kept_float=np.array([], str), source="elsewhere", steps=1)
+    with pytest.raises(UsageError, match="was begun from elsewhere"):
+        quantize_run(trained, data, out, resume=True)
+    shutil.rmtree(out)
     with pytest.raises(UsageError, match="exists already"):
         quantize_run(trained, data, quantized[0])
 
@@ -206,8 +236,6 @@ def test_data_of_another_keypoint_set(trained, tmp_path):
 
 
 def test_no_calibration_pictures(data, tmp_path):
-    import shutil
-
     from ehrnet_tf.data.coco import read_records
 
     folder = tmp_path / "data"
@@ -256,6 +284,7 @@ def test_without_tf_keras(trained, data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf_keras", None)
     with pytest.raises(MissingExtraError, match=r"tf_keras is not installed: pip install 'ehrnet-tf\[qat\]'"):
         quantize_run(trained, data, tmp_path / "out", QUICK)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_leaves_nothing_half_written(trained, data, tmp_path, monkeypatch):

@@ -36,7 +36,9 @@ def test_every_operator_is_rounded_once(rounded):
         assert followed or kind in ("InputLayer", "ZeroPadding2D", "UpSampling2D")
     for layer in cloned.layers:
         kind, rounding = type(layer).__name__, chosen.get(layer.name)
-        if "Conv" in kind:
+        if layer.name == "normalization":
+            assert rounding.kernel is None and rounding.output == "range"
+        elif "Conv" in kind:
             assert rounding.kernel in ("kernel", "depthwise_kernel")
             assert rounding.channels_last == (kind == "Conv2D")
     assert chosen["stage2_module0_branch0_block0_conv1"].output == "none", "a ReLU follows: one operator"
