@@ -51,7 +51,8 @@ logger = logging.getLogger("ehrnet_tf.training")
 STATE = "last.npz"
 FILE = "int8.tflite"
 _SAID = ("AP", "AP50", "AP_true_groups", "AP_true_heatmaps")
-_SAY_EVERY = 300.0  # seconds
+_SAY_EVERY = 300.0  # seconds between two lines, and two states within an epoch
+_COUNTING = ("batch_size", "seed", "deterministic")  # of the section train
 
 
 def quantize_run(
@@ -131,9 +132,14 @@ def _config(source: Path, out: Path, overrides: Sequence[str], resume: bool) -> 
         if not (source / name).is_file():
             raise UsageError(f"{source}: holds no {name}; give the folder of a training run (`ehrnet train --out`)")
     begun = out if resume and (out / "config.yaml").is_file() else source
-    config = load_config(begun / "config.yaml", overrides)
-    if config.model != load_config(source / "config.yaml").model:
+    config, trained = load_config(begun / "config.yaml", overrides), load_config(source / "config.yaml")
+    if config.model != trained.model:
         raise UsageError(f"{source}: the model is trained; its section of the configuration must not change")
+    for field in dataclasses.fields(config.train):
+        if getattr(config.train, field.name) != getattr(trained.train, field.name) and field.name not in _COUNTING:
+            raise UsageError(
+                f"train.{field.name}: does not count here (of that section {', '.join(_COUNTING)} do); see `quantize.`"
+            )
     return config
 
 

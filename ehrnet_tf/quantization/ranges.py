@@ -104,7 +104,8 @@ def _before_swish(cloned: tf_keras.Model) -> set[str]:
 
 
 def best_range(counts: np.ndarray, low: float, high: float, floor: float | None = None) -> tuple[float, float]:
-    """The range whose 256 steps round a histogram's values with the least mean square error, of those down to a tenth of the whole.
+    """The range, of those down to a tenth of the whole, whose 256 steps round a histogram's values with the least mean
+    square error.
 
     Args:
       counts: values in each of equal bins from ``low`` to ``high``.

@@ -138,7 +138,7 @@ def model_metadata(
       config: what it was built and trained with: its keypoint set and decoder settings are taken over; None: the
         defaults.
       keypoints: the keypoint set that the channels stand for; None: the configuration's, else "coco" if there are 17.
-      precision: of weights and arithmetic: "float32", "float16", "int8".
+      precision: of weights and arithmetic: see `converters.tflite.PRECISIONS`.
       **extra: free keys to add.
 
     Raises:

@@ -36,7 +36,7 @@ class Runner(abc.ABC):
       input_size: (height, width) in pixels; None: any multiples of 32.
       metadata: see `runtime.metadata`; {} if a file holds none.
       keypoints: the keypoint set that the K channels stand for.
-      precision: "float32", "float16", "int8", or "unknown".
+      precision: see `converters.tflite.PRECISIONS`, or "unknown".
       threads: how many CPU threads it was told to use; None: the runtime's own choice.
     """
 

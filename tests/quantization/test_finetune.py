@@ -201,6 +201,8 @@ def test_unusable_input(trained, quantized, data, tmp_path):
         quantize_run(trained, data, out, ["model.variant=H-4"])
     with pytest.raises(UsageError, match=r"8 usable training pictures are fewer than train\.batch_size 9"):
         quantize_run(trained, data, out, ["train.batch_size=9"])
+    with pytest.raises(UsageError, match=r"train\.epochs: does not count here"):
+        quantize_run(trained, data, out, ["train.epochs=2"])
     with pytest.raises(UsageError, match="epochs must not be negative"):
         quantize_run(trained, data, out, ["quantize.epochs=-1"])
     with pytest.raises(DataError, match="no such folder"):
