@@ -53,7 +53,7 @@ class Switched(_quantization.quantizers.Quantizer):
         return inputs + weights["switch"] * (self.quantizer(inputs, training, weights) - inputs)
 
     def get_config(self):
-        raise NotImplementedError("made by Rounding")
+        return {"quantizer": self.quantizer}
 
 
 class KernelQuantizer(_quantization.quantizers.Quantizer):
