@@ -54,12 +54,14 @@ def draw_poses(
         raise UsageError(f"keypoints {keypoints.shape}: give (N, {len(keypoint_set)}, 3)")
     if labels is None:
         labels = [""] * len(keypoints) if scores is None else [f"{score:.2f}" for score in scores]
+    if len(labels) != len(keypoints):
+        raise UsageError(f"{len(labels)} labels or scores for {len(keypoints)} people: give one each")
     result = np.array(image, order="C")
     anchors = []
     for joints in keypoints:
         visible = np.isfinite(joints).all(axis=1) & (joints[:, 2] >= min_score) & (joints[:, 2] > 0)
         anchors.append(_draw_person(result, joints, visible, keypoint_set) if visible.any() else None)
-    for anchor, label in zip(anchors, labels, strict=True):
+    for anchor, label in zip(anchors, labels):
         if anchor is not None and label:
             _draw_label(result, label, anchor)
     return result
@@ -133,8 +135,8 @@ def limb_color(keypoint_set: KeypointSet, a: int, b: int) -> Color:
     if not any(own):
         chosen = set(sides) - {"centre"}
         return _SIDES[chosen.pop()] if len(chosen) == 1 else CENTRE
-    ends = [color or _SIDES[side] for color, side in zip(own, sides, strict=True)]
-    return tuple(round((first + second) / 2) for first, second in zip(*ends, strict=True))
+    ends = [color or _SIDES[side] for color, side in zip(own, sides)]
+    return tuple(round((first + second) / 2) for first, second in zip(*ends))
 
 
 def _rgba(colour: Color, opacity: float) -> tuple[float, ...]:

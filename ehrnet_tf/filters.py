@@ -95,7 +95,7 @@ def pairwise_oks(poses: Poses) -> np.ndarray:
     """
     found = poses.keypoints[:, :, 2] > 0
     places = np.where(found[:, :, None], poses.keypoints[:, :, :2], np.nan)
-    areas = np.array([np.prod(np.ptp(p[f], axis=0)) if f.any() else 0 for p, f in zip(places, found, strict=True)])
+    areas = np.array([np.prod(np.ptp(p[f], axis=0)) if f.any() else 0 for p, f in zip(places, found)])
     area = np.minimum(areas[:, None], areas) + np.spacing(1)
     square = np.square(places[:, None] - places).sum(axis=3)  # (N, N, K)
     variance = (2 * np.array(poses.keypoint_set.sigmas)) ** 2

@@ -10,14 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 import yaml
 
 from ehrnet_tf.configs import FOLDER
 from ehrnet_tf.errors import UsageError
 
-Color = tuple[int, int, int]  # RGB, 0..255
+Color = Tuple[int, int, int]  # RGB, 0..255
 ANNOTATION_KEYS = ("keypoints",)
 
 
@@ -83,7 +83,7 @@ class KeypointSet:
             "grouping": [self.names[k] for k in self.grouping],
         }
         if any(self.colors):
-            data["colors"] = {n: list(c) for n, c in zip(self.names, self.colors, strict=True) if c}
+            data["colors"] = {n: list(c) for n, c in zip(self.names, self.colors) if c}
         if self.annotation_keys != ANNOTATION_KEYS:
             data["annotation_keys"] = list(self.annotation_keys)
         if self.area_per_box != 1:
@@ -161,7 +161,7 @@ class _Reader:
         if not isinstance(given, (list, tuple)) or not given:
             raise self.error(f"{key} must be a list of names, not {given!r:.60}")
         names = tuple(str(name) for name in given)
-        for name, value in zip(names, given, strict=True):
+        for name, value in zip(names, given):
             if value is None or not name.strip():
                 raise self.error(f"{key} holds an empty name; give each a name of its own")
             if names.count(name) > 1:
@@ -263,7 +263,7 @@ def _nearest(name: Any, known: tuple[str, ...]) -> str:
     return f"known: {', '.join(known[:20])}{more}"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def _load_file(path: Path) -> KeypointSet:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -88,7 +88,7 @@ class Poses:
             "keypoint_set": self.keypoint_set.name,
             "category": self.keypoint_set.category,
             "people": [
-                {"score": score, "keypoints": dict(zip(self.keypoint_set.names, joints, strict=True))}
+                {"score": score, "keypoints": dict(zip(self.keypoint_set.names, joints))}
                 for joints, score in self._rounded()
             ],
         }
@@ -101,5 +101,5 @@ class Poses:
         """Each person's K [x, y, score] and the person's score, as Python floats."""
         return [
             ([[round(x, 3), round(y, 3), round(s, 6)] for x, y, s in joints], round(score, 6))
-            for joints, score in zip(self.keypoints.tolist(), self.scores.tolist(), strict=True)
+            for joints, score in zip(self.keypoints.tolist(), self.scores.tolist())
         ]

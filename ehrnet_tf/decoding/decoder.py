@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ehrnet_tf import keypoints
 from ehrnet_tf.errors import UsageError
@@ -156,7 +155,7 @@ def find_candidates(heat: np.ndarray, tags: np.ndarray, settings: DecoderSetting
     count, _, width = heat.shape
     window = np.ones((settings.nms_kernel, settings.nms_kernel), np.uint8)
     found = []
-    for plane, plane_tags in zip(heat, tags.reshape(count, tags.shape[1], -1), strict=True):
+    for plane, plane_tags in zip(heat, tags.reshape(count, tags.shape[1], -1)):
         values, highest = plane.ravel(), cv2.dilate(plane, window).ravel()
         cells = np.flatnonzero(values > settings.threshold)
         cells = cells[values[cells] == highest[cells]]
@@ -191,7 +190,7 @@ def _heap_order(values: np.ndarray, count: int) -> np.ndarray:
     CPU, `std::partial_sort`: a heap of the first values in which every higher value replaces the lowest. Python's heapq
     moves equal elements alike.
     """
-    heap = [_Cell(*pair) for pair in zip(values[:count].tolist(), range(count), strict=True)]
+    heap = [_Cell(*pair) for pair in zip(values[:count].tolist(), range(count))]
     heapq.heapify(heap)
     for first in range(count, len(values), _CHUNK):
         chunk = values[first : first + _CHUNK]
@@ -213,6 +212,8 @@ def group(candidates: Sequence[np.ndarray], settings: DecoderSettings, grouping:
     Returns:
       (N, K, 3 + T) float32: x and y (cell indices), heat, tags; absent joints are 0; people in the order of opening.
     """
+    from scipy.optimize import linear_sum_assignment  # here, since it takes longer to import than all the rest
+
     visited = np.concatenate([candidates[keypoint] for keypoint in grouping])
     counts = [len(candidates[keypoint]) for keypoint in grouping]
     heat = visited[:, 2:3].astype(float)

@@ -9,16 +9,16 @@ threshold.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
+from typing import Tuple
 
 import numpy as np
 
 from ehrnet_tf.decoding.decoder import DecoderSettings, grouping_order, tag_distance
 from ehrnet_tf.errors import UsageError
 
-Region = tuple[int, int, int, int]  # top, left, bottom, right, in cells; the last two exclusive
+Region = Tuple[int, int, int, int]  # top, left, bottom, right, in cells; the last two exclusive
 
 PEOPLE = 30  # the most that a file with the decoder inside finds, if nothing else is said
 ROUND = 4.0  # cost of one step of the rounded tag distance: more than any heat
@@ -84,7 +84,7 @@ def decode_live(
     found = np.column_stack((places, cells.heat[order], cell_tags[order])).astype(np.float32)
     bounds = np.searchsorted(cells.keypoint[order], np.arange(heatmaps.shape[2] + 1))
     most = settings.max_people
-    candidates = [found[a : min(a + most, b)] for a, b in itertools.pairwise(bounds)]
+    candidates = [found[a : min(a + most, b)] for a, b in zip(bounds, bounds[1:])]
     people = group_greedily(candidates, settings, grouping)
     scores = people[:, :, 2].mean(axis=1)
     if settings.refine and len(people):
@@ -120,9 +120,7 @@ class _Cells:
     def read_tags(self, tags: np.ndarray) -> np.ndarray:
         """(M, T) float32: tags (h, w, K, T) under the cells' centres."""
         height, width, count, dimensions = tags.shape
-        rows, columns = (
-            (2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(self._shape, (height, width), strict=False)
-        )
+        rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(self._shape, (height, width)))
         index = (rows[self.y] * width + columns[self.x]) * count + self.keypoint
         with np.errstate(over="ignore"):
             return tags.reshape(-1, dimensions)[index].astype(np.float32, copy=False)
@@ -231,7 +229,7 @@ def group_greedily(candidates: Sequence[np.ndarray], settings: DecoderSettings, 
                 joints.append(1)
             else:
                 joints[person] += 1
-                means[person] = [m + (t - m) / joints[person] for m, t in zip(means[person], tag, strict=True)]
+                means[person] = [m + (t - m) / joints[person] for m, t in zip(means[person], tag)]
             owners.append(person)
     people = np.zeros((len(means), len(candidates), candidates[0].shape[1]), np.float32)
     visited = [candidates[keypoint] for keypoint in grouping]
@@ -268,7 +266,7 @@ def _refine(people: np.ndarray, cells: _Cells, cell_tags: np.ndarray) -> None:
     missing = people[:, :, 2] <= 0
     means = people[:, :, 3:].sum(axis=1) / (~missing).sum(axis=1, dtype=np.float32)[:, None]
     people_of, chosen = [], []
-    for keypoint, (start, end) in enumerate(itertools.pairwise(cells.bounds)):
+    for keypoint, (start, end) in enumerate(zip(cells.bounds, cells.bounds[1:])):
         who = np.flatnonzero(missing[:, keypoint])
         if start == end or not len(who):
             continue

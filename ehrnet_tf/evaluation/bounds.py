@@ -5,11 +5,15 @@ Frame of the maps: continuous cells, x right, y down, cell (row i, column j) cov
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ehrnet_tf.data.coco import Record
 from ehrnet_tf.decoding.maps import View
-from ehrnet_tf.runtime.estimator import Prepared
+
+if TYPE_CHECKING:
+    from ehrnet_tf.data.coco import Record
+    from ehrnet_tf.runtime.estimator import Prepared
 
 TAG_DISTANCE = 2.0  # of successive people; the decoder joins tags closer than 1
 SIGMA = 2.0  # cells
@@ -31,7 +35,7 @@ def with_true_groups(record: Record, prepared: Prepared, views: list[View]) -> l
 def with_true_heatmaps(record: Record, prepared: Prepared, views: list[View]) -> list[View]:
     """The network's tags, and Gaussians at the keypoints for heat-maps; arguments as `with_true_groups`."""
     maps = dict(views[0].maps)
-    for name in ("heatmaps_4", "heatmaps_2"):
+    for name in maps.keys() - {"tags"}:
         maps[name] = true_heatmaps(_in_cells(record, prepared, maps[name]), *maps[name].shape[:2])
     return [View(maps, None)]
 

@@ -6,14 +6,14 @@ Pictures have continuous pixel coordinates, x right, y down; the centre of the t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from typing import Sequence, Union
 
 import numpy as np
 
 LABELS = 32
 """A canvas label is ``person * LABELS + part``; 0 is whatever is no person."""
 
-Vector = Sequence[float] | np.ndarray
+Vector = Union[Sequence[float], np.ndarray]
 
 
 class Canvas:

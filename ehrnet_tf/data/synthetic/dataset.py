@@ -64,7 +64,7 @@ def make_dataset(
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(concurrent.futures.ProcessPoolExecutor(workers, context))
             run = functools.partial(pool.map, chunksize=8)
-        for name, count in zip(SPLITS, (train, val), strict=True):
+        for name, count in zip(SPLITS, (train, val)):
             draw = functools.partial(_write_picture, root / name, seed, SPLITS[name], size, max_people, upright)
             drawn = tqdm(run(draw, range(count)), desc=name, unit="picture", total=count, disable=not progress)
             write_json(files[name], _annotation_file(name, seed, list(drawn)), None)
