@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -19,10 +20,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     If the block raises, the temporary file is removed and an existing ``path`` stays as it was. Missing parent
     folders are made.
+
+    Raises:
+      OSError: the folder cannot be written to; the error names ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix, dir=path.parent)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,9 +37,64 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # lest a power cut leaves the new name without the contents
-        os.replace(temporary, path)
+        with _named(path):
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a new folder that becomes ``path`` if the block succeeds, and is removed if it raises.
+
+    Raises:
+      OSError: ``path`` exists already, or its parent cannot be written to; the error names ``path``.
+    """
+    path = Path(path)
+    with _named(path):
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    with scratch_folder(path) as scratch:
+        folder = scratch / path.name
+        folder.mkdir()
+        yield folder
+        with _named(path):
+            os.replace(folder, path)
+
+
+@contextlib.contextmanager
+def scratch_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a folder beside ``path`` for what is to become it, and removes the folder afterwards.
+
+    Raises:
+      OSError: the parent of ``path`` cannot be written to; the error names ``path``.
+    """
+    path = Path(path)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent)
+    with folder as name:
+        yield Path(name)
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Raises the OSError that `atomic_path` would: for work that takes long before it writes."""
+    path = Path(path)
+    with _named(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with scratch_folder(path):
+        pass
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors name ``path`` instead of a temporary name beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -18,7 +18,8 @@ from ehrnet_tf.poses import Poses
 from ehrnet_tf.runtime.letterbox import Letterbox, letterbox, reference_size, reference_warp
 from ehrnet_tf.runtime.metadata import decoder_settings
 from ehrnet_tf.runtime.protocol import Protocol, letterbox_size
-from ehrnet_tf.runtime.runners import STRIDE, describe_size, open_runner
+from ehrnet_tf.runtime.runner import LIVE, STRIDE, describe_size
+from ehrnet_tf.runtime.runners import open_runner
 
 MIN_SCORE = 0.2  # the decoder also reports people of one doubtful joint; nobody wants to see them
 _MOST_PIXELS = 64_000_000  # of a network input
@@ -54,6 +55,8 @@ class PoseEstimator:
         ones counting 0); 0 keeps them all, as AP is computed.
       protocol: the decoder and the test-time options; default: `Protocol()`, the live decoder.
       filters: what else is left out; default: nothing.
+      device: where to run, for runtimes that have a choice: "gpu" and others, see the runners; None: the CPU, or what
+        the runtime is made for.
 
     Attributes:
       runner: the `Runner`.
@@ -79,8 +82,9 @@ class PoseEstimator:
         min_score: float = MIN_SCORE,
         protocol: Protocol | None = None,
         filters: Filters | None = None,
+        device: str | None = None,
     ):
-        self.runner = open_runner(model_or_path, threads, keypoints)
+        self.runner = open_runner(model_or_path, threads, keypoints, device)
         self.protocol = protocol or Protocol()
         self.filters = filters or Filters()
         self.keypoints = self.runner.keypoints
@@ -135,10 +139,12 @@ class PoseEstimator:
         inputs = [(k, image) for k, picture in enumerate(pictures) for image in picture.inputs]
         if self.protocol.flip:
             inputs += [(k, image[:, ::-1]) for k, image in inputs]
+        wanted = LIVE if self.protocol.decoder == "live" and self.runner.graph == "maps" else None
         found: list[dict[str, np.ndarray]] = [{}] * len(inputs)
         for size in dict.fromkeys(image.shape for _, image in inputs):
             same = [i for i, (_, image) in enumerate(inputs) if image.shape == size]
-            outputs = self.runner(np.stack([inputs[i][1] for i in same]))
+            images = inputs[same[0]][1][None] if len(same) == 1 else np.stack([inputs[i][1] for i in same])
+            outputs = self.runner(images, wanted)
             for row, i in enumerate(same):
                 found[i] = {name: values[row] for name, values in outputs.items()}
         if self.runner.graph == "poses":

@@ -19,7 +19,8 @@ import numpy as np
 from ehrnet_tf.errors import MissingExtraError, ModelFileError
 from ehrnet_tf.runtime.metadata import MEMBER, read_metadata
 from ehrnet_tf.runtime.operators import delegate_partitions, float_operators, open_plain, tflite_ops
-from ehrnet_tf.runtime.runners import ACCEPTED, describe_size
+from ehrnet_tf.runtime.runner import describe_size
+from ehrnet_tf.runtime.runners import ACCEPTED, size_of
 
 _MODEL = (  # the metadata that tell how to run the model; the others tell where it comes from
     "task",
@@ -33,7 +34,8 @@ _MODEL = (  # the metadata that tell how to run the model; the others tell where
     "strides",
     "decoder",
 )
-_ORIGIN = ("source", "calibration", "accuracy", "licence", "versions")
+_ORIGIN = ("source", "engine", "calibration", "accuracy", "licence", "versions")
+_NO_WORK = ("Parameter", "Constant", "Result")  # operators of OpenVINO that compute nothing
 _STATISTICS = ("moving_mean", "moving_variance")  # weights of a batch norm that are no parameters
 _WIDTH = 110  # characters a line
 _MOST = 6  # tensors, and types of float operators, that are listed
@@ -42,11 +44,12 @@ _TIE = "\xa0"  # a space where no line is broken
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
-    """Describes a .keras, .tflite or .onnx file or a SavedModel folder, in plain values.
+    """Describes a model file or SavedModel folder, in plain values.
 
     Returns:
-      "path", "format" ("Keras", "TFLite", "ONNX", "SavedModel"), "bytes", "metadata" (see `runtime.metadata`; None if
-      the file holds none), "notes" (sentences: what could not be found out, and why), and of a
+      "path", "format" ("Keras", "TFLite", "ONNX", "OpenVINO", "TensorRT", "SavedModel"), "bytes", "metadata" (see
+      `runtime.metadata`; None if the file holds none), "notes" (sentences: what could not be found out, and why), and
+      of a
 
       - TFLite file: "inputs" and "outputs" (each {"name", "type", "shape", "quantization": {"scale", "zero_point"} or
         None}; None in a shape: any), "ops" and "float_ops" (operators by type, the most frequent first),
@@ -54,6 +57,8 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         interpreter cannot run the file),
       - Keras file, if Keras is installed: "name", "parameters" (without the running statistics of batch norms, as
         `ehrnet models` counts), "layers" (by type, the most frequent first),
+      - OpenVINO file, if OpenVINO is installed: "inputs", "outputs", "ops" as of an ONNX file ("bytes": of both files),
+      - TensorRT engine: nothing but its metadata,
       - ONNX file: "inputs", "outputs" (each {"name", "type", "shape"}) and, if the package onnx is installed, "opset"
         and "ops".
 
@@ -71,8 +76,7 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
         kind, read = _READERS[path.suffix.lower()]
     else:
         raise ModelFileError(f"{path}: not a kind of model that can be described; accepted are {ACCEPTED}")
-    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
-    description = {"path": str(path), "format": kind, "bytes": sum(f.stat().st_size for f in files)}
+    description = {"path": str(path), "format": kind, "bytes": size_of(path)}
     return {**description, "notes": [], **read(path)}
 
 
@@ -137,11 +141,11 @@ def _read_keras(path: Path) -> dict[str, Any]:
 
 
 def _read_onnx(path: Path) -> dict[str, Any]:
-    from ehrnet_tf.runtime.onnx_runner import open_session, session_metadata
+    from ehrnet_tf.runtime.onnx_runner import open_session
 
     session = open_session(path)
     found = {
-        "metadata": session_metadata(session, path),
+        "metadata": read_metadata(path),
         "inputs": [_onnx_tensor(tensor) for tensor in session.get_inputs()],
         "outputs": [_onnx_tensor(tensor) for tensor in session.get_outputs()],
     }
@@ -160,16 +164,49 @@ def _read_onnx(path: Path) -> dict[str, Any]:
 def _onnx_tensor(tensor: Any) -> dict[str, Any]:
     return {
         "name": tensor.name,
-        "type": tensor.type.removeprefix("tensor(").removesuffix(")"),
+        "type": tensor.type[len("tensor(") : -1],
         "shape": [side if isinstance(side, int) else None for side in tensor.shape],
     }
+
+
+def _read_openvino(path: Path) -> dict[str, Any]:
+    from ehrnet_tf.runtime.openvino_runner import open_core, port_name, port_shape, port_type, read_model
+
+    metadata = read_metadata(path)
+    try:
+        model = read_model(open_core(), path)
+    except MissingExtraError as missing:
+        if metadata is None:
+            raise
+        return {"metadata": metadata, "notes": [f"tensors and operators not read: {missing}"]}
+
+    def tensors(ports: Iterable[Any]) -> list[dict[str, Any]]:
+        return [{"name": port_name(p), "type": port_type(p), "shape": port_shape(p)} for p in ports]
+
+    return {
+        "metadata": metadata,
+        "inputs": tensors(model.inputs),
+        "outputs": tensors(model.outputs),
+        "ops": _count(op.get_type_name() for op in model.get_ops() if op.get_type_name() not in _NO_WORK),
+    }
+
+
+def _read_engine(path: Path) -> dict[str, Any]:
+    note = "tensors and layers are told by trtexec --loadEngine=FILE --dumpLayerInfo, or by running it on its device"
+    return {"metadata": read_metadata(path), "notes": [note]}
 
 
 def _count(kinds: Iterable[str]) -> dict[str, int]:
     return dict(Counter(kinds).most_common())
 
 
-_READERS = {".tflite": ("TFLite", _read_tflite), ".keras": ("Keras", _read_keras), ".onnx": ("ONNX", _read_onnx)}
+_READERS = {
+    ".tflite": ("TFLite", _read_tflite),
+    ".keras": ("Keras", _read_keras),
+    ".onnx": ("ONNX", _read_onnx),
+    ".xml": ("OpenVINO", _read_openvino),
+    **dict.fromkeys((".engine", ".plan", ".trt"), ("TensorRT", _read_engine)),
+}
 
 
 def text(description: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
 """What a model file knows of itself: a JSON object in the zip member ``ehrnet.json``.
 
-A .keras file is a zip archive and gets one more member; behind a .tflite flatbuffer a zip archive is appended, which
-runtimes ignore. Both formats load as before. In a SavedModel folder it is a file of that name.
+A .keras file is a zip archive and gets one more member; behind a .tflite flatbuffer and a TensorRT engine a zip archive
+is appended, which TFLite ignores and `runtime.tensorrt_runner` cuts off. In a SavedModel folder it is a file of that
+name, in an .onnx file an entry of the metadata, in an OpenVINO .xml an entry of the runtime information. All formats
+load as before, and all are read here without their runtimes.
 
 Keys that every pose model's file has: ``variant`` (None if unknown), ``keypoints`` (`KeypointSet.to_dict`), ``input``
 (height and width in pixels, None where free; nominal, the (height, width) to use then; dtype, color, letterbox),
@@ -13,18 +15,20 @@ file: see `classifier_metadata`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import mmap
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.etree import ElementTree
 
 from ehrnet_tf import keypoints as keypoint_sets
-from ehrnet_tf.config import Config
 from ehrnet_tf.decoding import DecoderSettings
 from ehrnet_tf.errors import ModelFileError, UsageError
 from ehrnet_tf.files import atomic_path
@@ -34,13 +38,16 @@ from ehrnet_tf.models import scaling
 if TYPE_CHECKING:
     import keras
 
+    from ehrnet_tf.config import Config
+
 MEMBER = "ehrnet.json"
+OPENVINO_ENTRY = "ehrnet"  # of an .xml's <rt_info>
 STRIDES = {"heatmaps_4": 4, "tags": 4, "heatmaps_2": 2}
 _PACKAGES = ("ehrnet-tf", "keras", "tensorflow", "tf_keras", "tensorflow-model-optimization")
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
-    """The metadata of a .keras or .tflite file, or of a SavedModel folder; None if it holds none.
+    """The metadata of a model file or SavedModel folder; None if it holds none.
 
     Raises:
       ModelFileError: no such file, or its metadata is damaged.
@@ -49,17 +56,75 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
     if not path.exists():
         raise ModelFileError(f"{path}: no such model file")
     try:
-        content = _read_member(path)
+        content = _READERS.get(path.suffix.lower(), _read_member)(path)
         if content is None:
             return None
         metadata = json.loads(content)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, ElementTree.ParseError, zipfile.BadZipFile) as error:
         raise ModelFileError(
             f"{path}: its metadata ({MEMBER}) is damaged ({error}); copy or export it again"
         ) from error
     if not isinstance(metadata, dict):
         raise ModelFileError(f"{path}: its metadata ({MEMBER}) is not a JSON object; export the file again")
     return metadata
+
+
+def _read_onnx(path: Path) -> bytes | None:
+    """The entry of an ONNX file's ``metadata_props`` (field 14 of a ModelProto; key: 1, value: 2), by its wire format.
+
+    Other fields, the network among them, are skipped unread. None where the bytes are no protocol buffer: that is for
+    the runtime to say.
+    """
+    with contextlib.suppress(IndexError, ValueError), path.open("rb") as file, _mapped(file) as content:
+        for number, start, end in _fields(content, 0, len(content)):
+            if number == 14:
+                entry = {n: content[a:b] for n, a, b in _fields(content, start, end)}
+                if entry.get(1) == MEMBER.encode():
+                    return entry.get(2, b"")
+    return None
+
+
+def _mapped(file: BinaryIO) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _fields(content: Any, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(number, start, end) of the fields of a protocol buffer that have a length."""
+    while position < end:
+        tag, position = _varint(content, position)
+        number, kind = tag >> 3, tag & 7
+        if kind == 2:
+            length, position = _varint(content, position)
+            if position + length > end:
+                raise ValueError("a field is longer than its message")
+            yield number, position, position + length
+            position += length
+        elif kind == 0:
+            _, position = _varint(content, position)
+        elif kind in (1, 5):
+            position += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"no wire type {kind}")
+
+
+def _varint(content: Any, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = content[position]
+        value |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return value, position
+
+
+def _read_openvino(path: Path) -> bytes | None:
+    """The entry of the model's runtime information, whose ``value`` is the text."""
+    for _, element in ElementTree.iterparse(str(path)):
+        if element.tag == OPENVINO_ENTRY:
+            return element.get("value", "").encode()
+        if element.tag == "layer":
+            element.clear()
+    return None
 
 
 def _read_member(path: Path) -> bytes | None:
@@ -71,8 +136,11 @@ def _read_member(path: Path) -> bytes | None:
         return archive.read(MEMBER) if MEMBER in archive.namelist() else None
 
 
+_READERS = {".onnx": _read_onnx, ".xml": _read_openvino}
+
+
 def append_metadata(path: str | os.PathLike, metadata: dict[str, Any]) -> None:
-    """Adds ``metadata`` to a .keras or .tflite file, in place of earlier metadata; all of it or nothing.
+    """Adds ``metadata`` to a .keras or .tflite file or an engine, in place of earlier metadata; all of it or nothing.
 
     Raises:
       ModelFileError: no such file.
@@ -106,8 +174,14 @@ def store_accuracy(
     Raises:
       ModelFileError: no such file, or its metadata is damaged.
     """
-    accuracy = {"AP": figures["AP"], "AP50": figures["AP50"], "data": str(data), "split": split}
-    accuracy |= {"pictures": figures["images"], "protocol": figures["protocol"]}
+    accuracy = {
+        "AP": figures["AP"],
+        "AP50": figures["AP50"],
+        "data": str(data),
+        "split": split,
+        "pictures": figures["images"],
+        "protocol": figures["protocol"],
+    }
     append_metadata(path, {**(read_metadata(path) or known or {}), "accuracy": accuracy})
     return accuracy
 

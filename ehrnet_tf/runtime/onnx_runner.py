@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ehrnet_tf.errors import MissingExtraError, ModelFileError, UsageError
 from ehrnet_tf.keypoints import KeypointSet
-from ehrnet_tf.runtime.metadata import MEMBER, choose_keypoints
-from ehrnet_tf.runtime.runners import GRAPHS, Runner
+from ehrnet_tf.runtime.metadata import choose_keypoints, read_metadata
+from ehrnet_tf.runtime.runner import FileRunner, check_device, check_threads
 
 if TYPE_CHECKING:
     import onnxruntime
 
+# Devices and ONNX Runtime's names for them; what a provider does not take runs on the CPU.
+PROVIDERS = {
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "dml": "DmlExecutionProvider",
+}
 
-class OnnxRunner(Runner):
+
+class OnnxRunner(FileRunner):
     """Runs an .onnx file that `converters.onnx` wrote; batches go through it one by one.
 
     Args:
       path: the file.
       threads: CPU threads.
       keypoints: the keypoint set; None: the file's metadata, else "coco" if there are 17 channels.
+      device: None or "cpu", or one of `PROVIDERS`, if this ONNX Runtime has it.
 
     Raises:
-      ModelFileError: no such file, not an ONNX file, or one with other inputs and outputs.
-      UsageError: it is not known which keypoints the channels are; ``threads`` below 1.
+      ModelFileError: no such file, not an ONNX file, of dynamic shape, or with other inputs and outputs.
+      UsageError: it is not known which keypoints the channels are; ``threads`` below 1; a device that is not there.
       MissingExtraError: ONNX Runtime is not installed.
     """
 
@@ -36,44 +46,35 @@ class OnnxRunner(Runner):
     def __init__(
         self,
         path: str | os.PathLike,
-        threads: int | None = 2,
+        threads: int | None = None,
         keypoints: str | os.PathLike | KeypointSet | None = None,
+        device: str | None = None,
     ):
         self.name = str(path)
-        self.threads = 2 if threads is None else threads
-        if self.threads < 1:
-            raise UsageError(f"threads {threads}: must be at least 1")
-        self._session = open_session(path, self.threads)
-        self.graph, self._input, channels = self._find_tensors()
-        self.input_size = tuple(self._input.shape[1:3])
-        self.metadata = session_metadata(self._session, path) or {}
+        self.threads = check_threads(threads)
+        self.device = check_device(device, tuple(PROVIDERS), self.kind)
+        self.metadata = read_metadata(path) or {}
+        self._session = open_session(path, self.threads, self.device)
+        inputs = {i.name: (i.type[len("tensor(") : -1], i.shape) for i in self._session.get_inputs()}
+        channels = self._check_tensors(inputs, {o.name: o.shape for o in self._session.get_outputs()})
+        (self._input,) = inputs
         self.keypoints = choose_keypoints(keypoints, self.metadata, channels, self.name)
 
-    def _find_tensors(self) -> tuple[str, Any, int]:
-        inputs, outputs = self._session.get_inputs(), {o.name: o.shape for o in self._session.get_outputs()}
-        for graph, names in GRAPHS.items():
-            if (
-                len(inputs) == 1
-                and set(names) <= set(outputs)
-                and inputs[0].type == "tensor(uint8)"
-                and all(isinstance(side, int) for side in inputs[0].shape)
-            ):
-                return graph, inputs[0], outputs["tags"][-1] if graph == "maps" else outputs["keypoints"][2]
-        raise ModelFileError(
-            f"{self.name}: needs one uint8 input of static shape and this package's outputs; export it again"
-        )
-
-    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        names = GRAPHS[self.graph]
-        each = [self._session.run(list(names), {self._input.name: image[None]}) for image in images]
-        return {name: np.concatenate([outputs[i] for outputs in each]) for i, name in enumerate(names)}
+    def _run_one(self, image: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        return dict(zip(outputs, self._session.run(list(outputs), {self._input: image})))
 
 
-def open_session(path: str | os.PathLike, threads: int = 2) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session over the file, on the CPU.
+def open_session(path: str | os.PathLike, threads: int = 2, device: str | None = None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session over the file.
+
+    Args:
+      path: the file.
+      threads: CPU threads.
+      device: one of `PROVIDERS`; None: the CPU.
 
     Raises:
       ModelFileError: not a whole ONNX file.
+      UsageError: this ONNX Runtime has not the device.
       MissingExtraError: ONNX Runtime is not installed.
     """
     try:
@@ -83,24 +84,18 @@ def open_session(path: str | os.PathLike, threads: int = 2) -> onnxruntime.Infer
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    providers = ["CPUExecutionProvider"]
+    if device:
+        available = onnxruntime.get_available_providers()
+        if PROVIDERS[device] not in available:
+            had = ", ".join(name for name, provider in PROVIDERS.items() if provider in available)
+            raise UsageError(
+                f"device '{device}': this ONNX Runtime has {had or 'the CPU'} only; install the build that has "
+                f"{PROVIDERS[device]}"
+            )
+        providers.insert(0, PROVIDERS[device])
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(f"{path}: not a whole ONNX file ({reason}); export or copy it again") from error
-
-
-def session_metadata(session: onnxruntime.InferenceSession, path: str | os.PathLike) -> dict[str, Any] | None:
-    """The metadata of a session's file (see `runtime.metadata`); None if it holds none.
-
-    Raises:
-      ModelFileError: its metadata is damaged.
-    """
-    entry = session.get_modelmeta().custom_metadata_map.get(MEMBER)
-    try:
-        metadata = json.loads(entry) if entry else None
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its metadata ({MEMBER}) is damaged ({error}); export it again") from error
-    if metadata is not None and not isinstance(metadata, dict):
-        raise ModelFileError(f"{path}: its metadata ({MEMBER}) is not a JSON object; export the file again")
-    return metadata

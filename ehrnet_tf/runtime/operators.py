@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 
 from ehrnet_tf.errors import ModelFileError
-from ehrnet_tf.runtime.runners import open_interpreter
+from ehrnet_tf.runtime.tflite_runner import open_interpreter
 
 
 def tflite_ops(path: str | os.PathLike) -> dict[str, int]:
@@ -77,7 +77,7 @@ def delegate_partitions(path: str | os.PathLike) -> tuple[int, list[str]]:
     # The operators taken over stay in the list. Going back from the graph's outputs, a tensor comes out of a partition
     # if that is among its outputs, else out of an operator that is still run by itself.
     sources = {index: op for op in operators for index in op["outputs"]}
-    sources |= {index: op for op in partitions for index in op["outputs"]}
+    sources.update({index: op for op in partitions for index in op["outputs"]})
     run, wanted = {}, [t["index"] for t in interpreter.get_output_details()]
     while wanted:
         op = sources.get(wanted.pop())
@@ -94,11 +94,4 @@ def open_plain(path: str | os.PathLike):
       ModelFileError: not a whole TFLite file.
       MissingExtraError: neither ai-edge-litert nor TensorFlow is installed.
     """
-    try:
-        from ai_edge_litert.interpreter import OpResolverType
-    except ImportError:
-        try:
-            from tensorflow.lite.experimental import OpResolverType
-        except ImportError:
-            return open_interpreter(path)  # which says what is missing
-    return open_interpreter(path, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    return open_interpreter(path, "plain")

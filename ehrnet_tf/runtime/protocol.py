@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ehrnet_tf.errors import UsageError
-from ehrnet_tf.runtime.runners import STRIDE
+from ehrnet_tf.runtime.runner import STRIDE
 
 DECODERS = ("live", "exact")
 SIZES = ("letterbox", "reference")
