@@ -111,7 +111,7 @@ def table(run: Path, arguments: argparse.Namespace) -> list[dict]:
 
 
 def export(model: Path, path: Path, precision: str, data: Path) -> dict:
-    from ehrnet_tf.converters.calibration import calibration_pictures
+    from ehrnet_tf.converters.pictures import calibration_pictures
     from ehrnet_tf.converters.tflite import export_tflite
 
     source = open_runner(model)

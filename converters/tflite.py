@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ehrnet_tf.converters.compare import compare_poses, random_pictures
+from ehrnet_tf.converters.compare import compare
+from ehrnet_tf.converters.pictures import check_inputs, comparison_pictures
 from ehrnet_tf.converters.serving import decoder_function, source_runner
 from ehrnet_tf.converters.tflite_join import join
 from ehrnet_tf.converters.upsampling import upsampling_operators
 from ehrnet_tf.decoding.live import PEOPLE
 from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
 from ehrnet_tf.files import atomic_path
-from ehrnet_tf.runtime.metadata import STRIDES, append_metadata, decoder_settings
+from ehrnet_tf.runtime.metadata import STRIDES, append_metadata
 from ehrnet_tf.runtime.operators import float_operators, float_ops, tflite_ops
-from ehrnet_tf.runtime.runners import OUTPUTS, STRIDE, KerasRunner, TFLiteRunner, describe_size
+from ehrnet_tf.runtime.runner import CALIBRATED, OUTPUTS, STRIDE, describe_size
+from ehrnet_tf.runtime.runners import KerasRunner, TFLiteRunner
 
 if TYPE_CHECKING:
     import keras
 
 PRECISIONS = ("float32", "float16", "dynamic", "int16x8", "int8")
-CALIBRATED = ("int16x8", "int8")  # precisions whose ranges come from calibration pictures
 _NAMED = 3  # float operators that an error names
-_HEAT = 0.1  # the decoder's threshold: where tags count
 
 
 def export_tflite(
@@ -40,6 +40,7 @@ def export_tflite(
     threads: int = 2,
     graph: str = "maps",
     people: int = PEOPLE,
+    pictures: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Writes a .tflite file, all of it or nothing, and compares it with the model.
 
@@ -58,13 +59,14 @@ def export_tflite(
       out_path: where to.
       precision: one of `PRECISIONS`.
       calibration: (H, W, 3) uint8 network inputs; needed for int8 and int16x8 (a hundred or more that resemble what
-        will be seen), otherwise used for the comparison only (default: random pictures).
+        will be seen).
       input_size: pixels, one number for a square or (height, width), for a model of free size; None: the model's, or
         the nominal size in the metadata.
       metadata: of the model, see `runtime.metadata`; None: `model_metadata(model)`.
       threads: of the comparison run.
       graph: "maps", or "poses" with the decoder inside, set as the metadata's "decoder" says.
       people: P.
+      pictures: (H, W, 3) uint8 network inputs to compare with; None: those of the calibration, else made-up people.
 
     Returns:
       See `write_tflite`.
@@ -80,12 +82,13 @@ def export_tflite(
     source = source_runner(model, graph, people, metadata)
     metadata = source.metadata
     size = _choose_size(model, input_size, metadata)
-    pictures = _check_pictures(calibration, size)
+    calibration = check_inputs(calibration, size)
     if precision in CALIBRATED:
-        if not pictures:
+        if not calibration:
             raise UsageError(f"{precision} needs calibration pictures: give some that resemble what will be seen")
-        metadata["calibration"] = {"pictures": len(pictures), **metadata.get("calibration", {})}
-    flatbuffer = _convert(model, size, precision, pictures)
+        metadata["calibration"] = {"pictures": len(calibration), **metadata.get("calibration", {})}
+    pictures = check_inputs(pictures, size) or comparison_pictures(None, size, calibration)
+    flatbuffer = _convert(model, size, precision, calibration)
     return write_tflite(flatbuffer, out_path, source, precision, size, pictures, threads, graph, people)
 
 
@@ -95,7 +98,7 @@ def write_tflite(
     source: KerasRunner,
     precision: str,
     size: tuple[int, int],
-    pictures: Sequence[np.ndarray] = (),
+    pictures: Sequence[np.ndarray],
     threads: int = 2,
     graph: str = "maps",
     people: int = PEOPLE,
@@ -110,20 +113,19 @@ def write_tflite(
       source: the model, with the metadata that the file gets (besides what follows from these arguments).
       precision: of the flatbuffer.
       size: (height, width) of its input.
-      pictures: (H, W, 3) uint8 to compare with; none: random ones.
+      pictures: (H, W, 3) uint8 network inputs to compare with.
       threads, graph, people: see `export_tflite`.
       kept_float: whether operators of an integer file may compute in float.
       name: what errors call the file; None: ``out_path``.
 
     Returns:
-      "path", "precision", "graph", "bytes", "pictures" compared, "ops" (see `operators.tflite_ops`), "float_ops" (see
-      `operators.float_ops`), and "differences": by output {"max", "mean"}, absolute, in the maps' units; for "tags"
-      also "mean_where_heat" and "max_where_heat": where the model's heat exceeds 0.1, in units of the decoder's tag
-      threshold (None if nowhere). With the graph "poses" also "poses": see `compare.compare_poses`.
+      "path", "precision", "graph", "bytes", "ops" (see `operators.tflite_ops`), "float_ops" (see
+      `operators.float_ops`), and what `compare.compare` gives: "pictures", "differences" (of the maps, from which the
+      graph "poses" is made as well), "poses".
 
     Raises:
-      EhrnetError: an operator of an int8 or int16x8 file computes in float; the file gives other poses than the model
-        (float32; see `compare.compare_poses`).
+      EhrnetError: an operator of an int8 or int16x8 file computes in float; the file gives other maps or poses than the
+        model (see `compare.BOUNDS`).
     """
     metadata = source.metadata
     metadata["precision"] = precision
@@ -133,15 +135,15 @@ def write_tflite(
         if precision in CALIBRATED and not kept_float:
             check_integer(temporary, name or out_path)
         append_metadata(temporary, metadata)
-        pictures = pictures or random_pictures(size)
-        comparison = _compare(source, TFLiteRunner(temporary, threads), pictures)
+        exported = TFLiteRunner(temporary, threads)
+        scale, zero_point = exported.input_quantization
+        if (scale, zero_point) not in ((0.0, 0), (1.0, 0)):
+            raise EhrnetError(f"{name or out_path}: its input is scaled by {scale}; calibrate with other pictures")
+        comparison = compare(source, exported, pictures, precision, name or out_path)
         if graph == "poses":
             temporary.write_bytes(join(flatbuffer, _convert_decoder(source, size, people)))
             append_metadata(temporary, metadata)
-            poses = compare_poses(source, TFLiteRunner(temporary, threads), pictures)
-            if precision == "float32":
-                poses.check(name or out_path)
-            comparison["poses"] = poses.to_dict()
+            comparison.update(compare(source, TFLiteRunner(temporary, threads), pictures, precision, name or out_path))
         return {
             "path": str(out_path),
             "precision": precision,
@@ -179,16 +181,6 @@ def _choose_size(model: keras.Model, wanted: int | tuple[int, int] | None, metad
         if own not in (None, side):
             raise UsageError(f"input size {width}x{height}: the model's is fixed at {describe_size(fixed)}")
     return height, width
-
-
-def _check_pictures(calibration: Iterable[np.ndarray] | None, size: tuple[int, int]) -> list[np.ndarray]:
-    pictures = [np.asarray(picture) for picture in (() if calibration is None else calibration)]
-    for picture in pictures:
-        if picture.shape != (*size, 3) or picture.dtype != np.uint8:
-            raise UsageError(
-                f"calibration picture of shape {picture.shape}, {picture.dtype}: give ({size[0]}, {size[1]}, 3) uint8"
-            )
-    return pictures
 
 
 def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures: Sequence[np.ndarray]) -> bytes:
@@ -306,26 +298,3 @@ def _representative(pictures: Sequence[np.ndarray]) -> Iterator[dict[str, np.nda
         if number == 0:
             image[0, 0, 0], image[0, 0, 1] = 0, 255
         yield {"image": image}
-
-
-def _compare(model: KerasRunner, exported: TFLiteRunner, pictures: Sequence[np.ndarray]) -> dict[str, Any]:
-    """How far the exported file strays from the model."""
-    scale, zero_point = exported.input_quantization
-    if (scale, zero_point) not in ((0.0, 0), (1.0, 0)):
-        raise EhrnetError(f"{exported.name}: the converter scaled the input by {scale}; calibrate with other pictures")
-    worst = dict.fromkeys(OUTPUTS, 0.0)
-    total = dict.fromkeys(OUTPUTS, 0.0)
-    hot = []
-    for picture in pictures:
-        expected, found = model(picture[None]), exported(picture[None])
-        for name in OUTPUTS:
-            difference = np.abs(found[name] - expected[name])
-            worst[name] = max(worst[name], float(difference.max()))
-            total[name] += float(difference.mean())
-            if name == "tags":
-                hot.append(difference[expected["heatmaps_4"] > _HEAT])
-    where_heat = np.concatenate(hot) / decoder_settings(model.metadata, model.name).tag_threshold
-    differences: dict[str, dict] = {n: {"max": worst[n], "mean": total[n] / len(pictures)} for n in OUTPUTS}
-    for kind in ("mean", "max"):
-        differences["tags"][f"{kind}_where_heat"] = float(getattr(where_heat, kind)()) if len(where_heat) else None
-    return {"pictures": len(pictures), "differences": differences}

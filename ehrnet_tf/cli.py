@@ -138,7 +138,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
     if args.store and Path(args.model).suffix not in (".keras", ".tflite"):
         raise UsageError(f"{args.model}: --store writes into .keras and .tflite files only")
-    runner = open_runner(args.model, threads=args.threads)
+    runner = open_runner(args.model, args.threads, args.keypoints, args.device)
     decoder = "live" if args.fast or runner.graph == "poses" else "exact"
     figures = run(
         runner,
@@ -208,60 +208,35 @@ def quantize(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    from ehrnet_tf.converters.calibration import calibration_pictures
-    from ehrnet_tf.converters.tflite import CALIBRATED, export_tflite
+    from ehrnet_tf.converters.export import export as run
     from ehrnet_tf.files import write_json
-    from ehrnet_tf.runtime.estimator import PoseEstimator
-    from ehrnet_tf.runtime.runners import open_runner
 
-    if Path(args.model).suffix != ".keras":
-        raise UsageError(f"{args.model}: only .keras models are converted")
-    if args.format == "pytorch":
-        if args.precision != "float32" or args.calibration:
-            raise UsageError("--format pytorch writes float32 weights: leave out --precision and --calibration")
-        from ehrnet_tf.converters.to_pytorch import export_pytorch
-        from ehrnet_tf.models.weights import open_keras
-
-        entries = export_pytorch(open_keras(args.model), args.out)
-        print(f"{args.out}: {entries} entries, read back equal")
-        if args.json:
-            write_json(args.json, {"path": args.out, "entries": entries})
-        return
-    licence = {"licence": args.licence} if args.licence else {}
-    if args.format in ("saved_model", "onnx"):
-        if args.precision != "float32" or args.calibration:
-            raise UsageError(f"--format {args.format} computes in float32: leave out --precision and --calibration")
-        if args.format == "onnx":
-            from ehrnet_tf.converters.onnx import export_onnx as convert
-        else:
-            from ehrnet_tf.converters.saved_model import export_saved_model as convert
-
-        source = open_runner(args.model)
-        metadata = {**source.metadata, "source": args.model, **licence}
-        report = convert(source.model, args.out, args.graph, args.people, metadata)
-        print(f"{args.out}: {args.graph}, {report['bytes'] / 2**20:.2f} MB, compared with the model")
-        if args.json:
-            write_json(args.json, report)
-        return
-    if args.precision in CALIBRATED and not args.calibration:
-        raise UsageError(
-            f"--precision {args.precision} needs --calibration DIR, a folder of pictures like those to come"
-        )
-    source = PoseEstimator(args.model)
-    pictures, metadata = None, {**source.runner.metadata, **licence}
-    if args.calibration:
-        pictures = calibration_pictures(args.calibration, source.input_size, args.calibration_size, args.seed)
-        if args.precision in CALIBRATED:
-            metadata["calibration"] = {"folder": args.calibration, "seed": args.seed}
-    metadata["source"] = args.model
-    report = export_tflite(
-        source.runner.model, args.out, args.precision, pictures, metadata=metadata, graph=args.graph, people=args.people
+    report = run(
+        args.model,
+        args.out,
+        args.format,
+        args.precision,
+        args.graph,
+        args.people,
+        args.calibration,
+        args.calibration_size,
+        args.seed,
+        args.pictures,
+        args.keypoints,
+        args.licence,
+        workspace_megabytes=args.workspace_megabytes,
+        timing_cache=args.timing_cache,
+        dla_core=args.dla_core,
     )
-    print(f"{args.out}: {args.precision}, {report['bytes'] / 2**20:.2f} MB, {sum(report['ops'].values())} operators")
-    print(f"difference from {args.model} on {report['pictures']} pictures:")
-    for name, difference in report["differences"].items():
-        print(f"  {name:11} worst {difference['max']:.4f}, mean {difference['mean']:.5f}")
-    if poses := report.get("poses"):
+    if args.format == "pytorch":
+        print(f"{args.out}: {report['entries']} entries, read back equal")
+    else:
+        operators = f", {sum(report['ops'].values())} operators" if "ops" in report else ""
+        print(f"{args.out}: {report['graph']}, {args.precision}, {report['bytes'] / 2**20:.2f} MB{operators}")
+        print(f"difference from {args.model} on {report['pictures']} pictures:")
+        for name, difference in report.get("differences", {}).items():
+            print(f"  {name:11} worst {difference['max']:.4f}, mean {difference['mean']:.5f}")
+        poses = report["poses"]
         print(
             f"  poses       {poses['people']} people, {poses['lost']} of them lost; keypoints away: median "
             f"{poses['median']:.2f}, worst {poses['worst']:.2f} pixels"
@@ -278,6 +253,30 @@ def info(args: argparse.Namespace) -> None:
     print(text(description))
     if args.json:
         write_json(args.json, description)
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    from ehrnet_tf.benchmark.run import benchmark as run
+    from ehrnet_tf.benchmark.run import rows, text, write_csv
+    from ehrnet_tf.benchmark.stages import Options
+    from ehrnet_tf.files import write_json
+
+    options = Options(
+        args.threads,
+        args.device,
+        args.keypoints,
+        args.input_size,
+        args.picture,
+        args.people,
+        args.exact,
+        args.forward_only,
+    )
+    result = run(args.models, options, args.rounds, args.warm_up, progress=True)
+    print(text(result))
+    if args.csv:
+        write_csv(args.csv, rows(result))
+    if args.json:
+        write_json(args.json, result)
 
 
 def import_pytorch(args: argparse.Namespace) -> None:
@@ -301,11 +300,18 @@ def predict(args: argparse.Namespace) -> None:
     paths = find_pictures(args.inputs)
     protocol = Protocol("exact" if args.exact else "live")
     estimator = PoseEstimator(
-        args.model, threads=args.threads, min_score=args.min_score, protocol=protocol, filters=chosen_filters(args)
+        args.model,
+        threads=args.threads,
+        keypoints=args.keypoints,
+        input_size=args.input_size,
+        device=args.device,
+        min_score=args.min_score,
+        protocol=protocol,
+        filters=chosen_filters(args),
     )
     drawings = output_paths(paths, args.out) if args.out else [None] * len(paths)
     found, failed = [], 0
-    for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings, strict=True):
+    for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings):
         try:
             image = read_image(path)
         except EhrnetError as error:
@@ -346,6 +352,7 @@ COMMANDS = {
     "quantize": quantize,
     "export": export,
     "info": info,
+    "benchmark": benchmark,
     "import-pytorch": import_pytorch,
     "predict": predict,
     "demo": demo,
@@ -384,7 +391,7 @@ def main(argv: list[str] | None = None) -> int:
     for talkative in ("absl", "tensorflow", "tf2onnx"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     args = parse(argv)
-    needs_tensorflow = args.function in (models, make_shards, train, pretrain, quantize, export, import_pytorch, demo)
+    needs_tensorflow = args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, demo)
     if needs_tensorflow or getattr(args, "sheet", None) or str(getattr(args, "model", "")).endswith(".keras"):
         load_tensorflow_quietly()
     try:
@@ -396,6 +403,9 @@ def main(argv: list[str] | None = None) -> int:
         if error.name not in TRAIN_PACKAGES:
             raise
         print(f"ehrnet: {MissingExtraError(error.name, 'train')}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         print(f"ehrnet: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 from ehrnet_tf import __version__
 
+MODELS = ".keras, .tflite, .onnx, .xml (OpenVINO) or .engine (TensorRT) file, or SavedModel folder"
+
 
 def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) -> argparse.ArgumentParser:
     """The parser of ``ehrnet``; the arguments it parses have the command's function as ``function``.
@@ -67,6 +69,18 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
         text = "leave out the end of limbs longer than X times the person's median"
         sub.add_argument("--limb-length", type=float, metavar="X", help=text)
 
+    def keypoints_option(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--keypoints", metavar="SET", help="set or YAML file, for a file that does not say its own")
+
+    def runtime_options(sub: argparse.ArgumentParser) -> None:
+        keypoints_option(sub)
+        text = "CPU threads, where the runtime can be told (2)"
+        sub.add_argument("--threads", type=int, metavar="N", help=text)
+        text = "where to run: plain, gpu, a delegate's .so (TFLite); cuda, tensorrt (ONNX); gpu, npu, auto (OpenVINO)"
+        sub.add_argument("--device", metavar="NAME", help=text)
+        text = "side of the network's input, pixels, for a model of any size (default: the size that it names)"
+        sub.add_argument("--input-size", type=int, metavar="PX", help=text)
+
     def training_command(name: str, text: str, data: str, figure: str, example: str) -> argparse.ArgumentParser:
         sub = command(name, text)
         sub.add_argument("--config", metavar="C", help="YAML file, or a name in configs/ (default: all defaults)")
@@ -86,7 +100,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     training_command("pretrain", text, folders, "accuracy", "model.variant=B-2")
 
     sub = command("eval", "Measure COCO AP of a model file.")
-    sub.add_argument("model", help=".keras, .tflite, .onnx or SavedModel folder")
+    sub.add_argument("model", help=MODELS)
     sub.add_argument("--data", required=True, metavar="DIR", help="folder in COCO's layout")
     sub.add_argument("--split", default="val2017", help="%(default)s")
     sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
@@ -95,7 +109,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--scales", default="1", metavar="S,S", help="test scales, e.g. 0.5,1,2 (%(default)s)")
     text = "fit the picture into the model's input, or the published procedure's sizes (%(default)s)"
     sub.add_argument("--sizes", choices=["letterbox", "reference"], default="letterbox", help=text)
-    sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
+    runtime_options(sub)
     sub.add_argument("--batch-size", type=int, default=1, metavar="N", help="pictures at once (%(default)s)")
     filter_options(sub)
     text = "write the poses as COCO results; the same command goes on with an evaluation that was stopped"
@@ -116,27 +130,49 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     text = "configuration values, e.g. quantize.epochs=5 train.batch_size=16"
     sub.add_argument("overrides", nargs="*", metavar="a.b=c", help=text)
 
-    sub = command("export", "Convert a model and compare the result with it.")
-    sub.add_argument("model", help=".keras file")
-    sub.add_argument(
-        "--format", choices=["tflite", "onnx", "saved_model", "pytorch"], default="tflite", help="%(default)s"
-    )
+    sub = command("export", "Convert a model and compare the result with it on pictures.")
+    sub.add_argument("model", help=".keras file; --format openvino, tensorrt: .onnx as well")
+    formats = ["tflite", "onnx", "saved_model", "openvino", "tensorrt", "tf-trt", "pytorch"]
+    sub.add_argument("--format", choices=formats, default="tflite", help="%(default)s")
     text = "what the file gives: the network's maps, or the people, with the decoder inside (%(default)s)"
     sub.add_argument("--graph", choices=["maps", "poses"], default="maps", help=text)
     sub.add_argument("--people", type=int, default=30, metavar="P", help="the most people, --graph poses (%(default)s)")
-    precisions = ["float32", "float16", "dynamic", "int16x8", "int8"]
+    precisions = ["float32", "bfloat16", "float16", "dynamic", "int16x8", "int8"]
     sub.add_argument("--precision", choices=precisions, default="float32", help="%(default)s")
     text = "folder of pictures, or of COCO data; needed for int8 and int16x8"
     sub.add_argument("--calibration", metavar="DIR", help=text)
     sub.add_argument("--calibration-size", type=int, default=128, metavar="N", help="pictures drawn (%(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="of the drawing of calibration pictures (%(default)s)")
+    text = "folder of pictures, or of COCO data, to compare on (default: the calibration's, else made-up people)"
+    sub.add_argument("--pictures", metavar="DIR", help=text)
+    keypoints_option(sub)
     sub.add_argument("--licence", metavar="TEXT", help="of the weights, for the file's metadata, e.g. CC-BY-4.0")
-    sub.add_argument("--out", required=True, metavar="F", help="file to write")
+    text = "memory for a layer of --format tensorrt, tf-trt (1024)"
+    sub.add_argument("--workspace-megabytes", type=int, metavar="N", help=text)
+    text = "of --format tensorrt: a file that makes later builds on the same device faster"
+    sub.add_argument("--timing-cache", metavar="FILE", help=text)
+    text = "of --format tensorrt: use this deep learning accelerator of a Jetson where it can"
+    sub.add_argument("--dla-core", type=int, metavar="N", help=text)
+    sub.add_argument("--out", required=True, metavar="F", help="file or folder to write")
     sub.add_argument("--json", metavar="FILE", help="write the comparison there")
 
     sub = command("info", "What a model file is: its metadata, tensors and operators.")
-    sub.add_argument("model", metavar="FILE", help=".keras, .tflite, .onnx or SavedModel folder")
+    sub.add_argument("model", metavar="FILE", help=MODELS)
     sub.add_argument("--json", metavar="F", help="write all of it there")
+
+    sub = command("benchmark", "Time model files stage by stage and end to end, each in a process of its own.")
+    sub.add_argument("models", nargs="+", metavar="MODEL", help=MODELS)
+    runtime_options(sub)
+    text = "picture that is timed, or a folder of them (default: a made-up one of 640x480)"
+    sub.add_argument("--picture", metavar="FILE", help=text)
+    text = "decode the maps of N made-up people instead of the network's own: an untrained network finds nobody"
+    sub.add_argument("--people", type=int, metavar="N", help=text)
+    sub.add_argument("--exact", action="store_true", help="the exact decoder instead of the live one")
+    sub.add_argument("--forward-only", action="store_true", help="the network alone, as papers time it")
+    sub.add_argument("--rounds", type=int, default=50, metavar="N", help="timed rounds (%(default)s)")
+    sub.add_argument("--warm-up", type=int, default=10, metavar="N", help="rounds before them (%(default)s)")
+    sub.add_argument("--csv", metavar="FILE", help="write the table there, with the machine's description")
+    sub.add_argument("--json", metavar="FILE", help="write all of it there")
 
     sub = command("import-pytorch", "Convert a checkpoint of the original network to Keras.")
     sub.add_argument("checkpoint", help=".pth (needs PyTorch), .npz or .safetensors; the network or its backbone alone")
@@ -147,14 +183,14 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--tags-on-both-stages", action="store_true", help="keep the tags of a 34-channel second head")
 
     sub = command("predict", "Find people in pictures.")
-    sub.add_argument("model", help=".keras, .tflite, .onnx or SavedModel folder")
+    sub.add_argument("model", help=MODELS)
     sub.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     sub.add_argument("--out", metavar="DIR", help="write drawings there")
     sub.add_argument("--json", metavar="F", help="write the poses there")
     sub.add_argument("--min-score", type=float, default=0.2, help="leave out people scored lower (%(default)s)")
     sub.add_argument("--exact", action="store_true", help="the exact decoder instead of the live one")
     filter_options(sub)
-    sub.add_argument("--threads", type=int, default=2, help="of the TFLite interpreter (%(default)s)")
+    runtime_options(sub)
 
     sub = command("demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")
     sub.add_argument("--out", default="demo_output", metavar="DIR", help="%(default)s")

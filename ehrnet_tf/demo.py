@@ -54,7 +54,7 @@ def run(out: str | os.PathLike, overrides: Sequence[str] = ()) -> dict:
 
     say("2/6 loading TensorFlow, training (configs/demo.yaml)")
     from ehrnet_tf.config import load_config
-    from ehrnet_tf.converters.calibration import calibration_pictures
+    from ehrnet_tf.converters.pictures import calibration_pictures
     from ehrnet_tf.converters.tflite import export_tflite
     from ehrnet_tf.evaluation import evaluate
     from ehrnet_tf.runtime.estimator import PoseEstimator

@@ -1,6 +1,32 @@
-"""What tests of flatbuffers share."""
+"""What tests of converters share: a painted network (tests/painted.py), and a look into flatbuffers."""
 
 import pytest
+
+from ehrnet_tf.runtime.metadata import model_metadata, save_keras
+from ehrnet_tf.runtime.runners import KerasRunner
+from painted import SET, paint
+
+
+@pytest.fixture(scope="session")
+def model(build_tiny):
+    return paint(build_tiny(keypoints=len(SET)))
+
+
+@pytest.fixture(scope="session")
+def metadata(model):
+    return model_metadata(model, keypoints=SET)
+
+
+@pytest.fixture(scope="session")
+def runner(model, metadata):
+    return KerasRunner(model, metadata=metadata)
+
+
+@pytest.fixture(scope="session")
+def keras_file(model, metadata, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.keras"
+    save_keras(model, path, metadata)
+    return path
 
 
 @pytest.fixture(scope="session")
