@@ -1,0 +1,1 @@
+"""Measuring speed, power and memory, and naming the machine that was measured."""
