@@ -106,13 +106,16 @@ def compare(
       largest of all maps, in units of their range.
 
     Raises:
-      EhrnetError: the file strays from its source.
+      EhrnetError: the file strays from its source; one of them gives NaN or infinity.
     """
     settings = decoder_settings(source.metadata, source.name)
     maps, poses = _Maps(settings.tag_threshold), _Poses(_decoder(source, exported, settings))
     for picture in pictures:
         image = picture[None]
         expected, found = source(image), exported(image)
+        for outputs, name in ((expected, source.name), (found, path)):
+            if not all(np.isfinite(values).all() for values in outputs.values()):
+                raise EhrnetError(f"{name}: gives NaN or infinity; has the model diverged, or is a number too large?")
         if exported.graph == "maps":
             maps.add(expected, found)
         poses.add(image, expected, found)

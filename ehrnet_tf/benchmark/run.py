@@ -22,6 +22,7 @@ from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import atomic_path
 
 TURN = 4  # timed rounds that a file has before it is the next one's turn, after one that finds cold caches
+COMMAND = [sys.executable, "-m", "ehrnet_tf.benchmark.worker"]
 _SELDOM = 1.0  # seconds between looks at temperatures and clocks
 PACKAGES = {  # of the runtimes; of TFLite's, the first that is installed
     "Keras": ("tensorflow", "keras"),
@@ -121,7 +122,7 @@ class Worker:
         self._model = model
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ehrnet_tf.benchmark.worker"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

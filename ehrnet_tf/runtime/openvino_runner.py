@@ -12,7 +12,7 @@ import numpy as np
 from ehrnet_tf.errors import MissingExtraError, ModelFileError, UsageError
 from ehrnet_tf.keypoints import KeypointSet
 from ehrnet_tf.runtime.metadata import choose_keypoints, read_metadata
-from ehrnet_tf.runtime.runner import FileRunner, check_device, check_threads
+from ehrnet_tf.runtime.runner import GRAPHS, FileRunner, check_device, check_threads
 
 DEVICES = ("gpu", "npu", "auto")
 # What is asked of OpenVINO for a file of a precision. Without it, it picks the fastest that the processor has: bfloat16
@@ -81,8 +81,10 @@ class OpenVINORunner(FileRunner):
 
 
 def port_name(port: Any) -> str:
-    """Of an input or output; some converters leave it nameless."""
-    return port.get_any_name() if port.get_names() else port.get_node().get_friendly_name()
+    """Of an input or output, which may have several, or none."""
+    names = port.get_names()
+    known = [name for graph in GRAPHS.values() for name in graph if name in names]
+    return (known or sorted(names) or [port.get_node().get_friendly_name()])[0]
 
 
 def port_type(port: Any) -> str:
