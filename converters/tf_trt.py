@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 PRECISIONS = {"float32": "FP32", "float16": "FP16", "int8": "INT8"}  # and TF-TRT's names for them
-WORKS = "TensorFlow 2.16 or 2.17 built with TensorRT: on a Jetson NVIDIA's wheels, on a PC tensorflow[and-cuda]==2.17.*"
+WORKS = "TensorFlow 2.16 or 2.17 built with TensorRT: on a Jetson NVIDIA's wheels, on a PC PyPI's with TensorRT 8.6"
 
 
 def export_tf_trt(
@@ -114,7 +114,7 @@ def find_converter() -> Any:
     """TensorFlow's ``TrtGraphConverterV2``.
 
     Raises:
-      EhrnetError: this TensorFlow is without TF-TRT.
+      EhrnetError: this TensorFlow is without TF-TRT, or finds no TensorRT.
       MissingExtraError: TensorFlow is not installed.
     """
     try:
@@ -122,12 +122,17 @@ def find_converter() -> Any:
     except ImportError as error:
         raise MissingExtraError("tensorflow", "train") from error
     try:
-        from tensorflow.compiler.tf2tensorrt._pywrap_py_utils import is_tensorrt_enabled
+        from tensorflow.compiler.tf2tensorrt._pywrap_py_utils import get_linked_tensorrt_version, is_tensorrt_enabled
         from tensorflow.python.compiler.tensorrt.trt_convert import TrtGraphConverterV2
 
-        enabled = is_tensorrt_enabled()
+        enabled, built_for = is_tensorrt_enabled(), get_linked_tensorrt_version()
     except ImportError:
-        enabled = False
+        enabled, built_for = False, (0, 0, 0)
+    if not enabled and any(built_for):
+        raise EhrnetError(
+            f"TensorFlow {tf.__version__} finds no TensorRT {'.'.join(map(str, built_for))}, for which it was built: "
+            "install its libraries where the loader finds them (LD_LIBRARY_PATH)"
+        )
     if not enabled:
         raise EhrnetError(
             f"TensorFlow {tf.__version__} was built without TF-TRT; use {WORKS}; or an engine: "
