@@ -147,6 +147,7 @@ def evaluate(args: argparse.Namespace) -> None:
         limit=args.limit,
         batch_size=args.batch_size,
         results_path=args.results,
+        input_size=args.input_size,
         protocol=Protocol(decoder, args.flip, numbers(args.scales, "--scales"), args.sizes),
         filters=chosen_filters(args),
         details=args.details,

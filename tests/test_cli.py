@@ -356,3 +356,20 @@ def test_values_stand_anywhere_but_options_must_exist(capsys):
             cli.parse(wrong)
         assert stopped.value.code == 2
         assert "unrecognized arguments: --" in capsys.readouterr().err
+
+
+def test_a_file_without_metadata_asks_for_its_keypoints(build_tiny, tmp_path, capsys):
+    bare, picture = tmp_path / "bare.keras", tmp_path / "a.png"
+    build_tiny((None, None), keypoints=4).save(bare)
+    cv2.imwrite(str(picture), np.full((40, 60, 3), 80, np.uint8))
+    command = ["predict", str(bare), str(picture), "--json", str(tmp_path / "p.json"), "--min-score", "0"]
+    assert cli.main(command) == 2
+    assert "has 4 keypoint channels but does not say which; give keypoints=" in capsys.readouterr().err
+    assert cli.main([*command, "--keypoints", "crowdpose"]) == 2
+    assert "the set 'crowdpose' 14 keypoints" in capsys.readouterr().err
+    assert cli.main([*command, "--keypoints", "corners", "--input-size", "100"]) == 2
+    assert "input size 100x100: both must be multiples of 32" in capsys.readouterr().err
+    assert cli.main([*command, "--keypoints", "corners", "--input-size", "96"]) == 0
+    assert json.loads((tmp_path / "p.json").read_text())[0]["file"] == str(picture)
+    assert cli.main([*command, "--keypoints", "corners", "--device", "gpu"]) == 2
+    assert "which has no such choice" in capsys.readouterr().err

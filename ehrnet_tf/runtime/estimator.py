@@ -230,7 +230,7 @@ class PoseEstimator:
         if wanted is None:
             wanted = self.runner.metadata.get("input", {}).get("nominal")
         if wanted is None:
-            raise UsageError(f"{self.runner.name}: takes any size and names none; give input_size=")
+            raise UsageError(f"{self.runner.name}: takes any size and names none; give input_size= (--input-size)")
         height, width = wanted
         if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
             raise UsageError(f"input size {describe_size((height, width))}: both must be multiples of {STRIDE}")

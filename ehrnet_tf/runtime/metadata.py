@@ -295,7 +295,9 @@ def choose_keypoints(
     elif channels == 17:
         points = keypoint_sets.load("coco")
     else:
-        raise UsageError(f"{source}: has {channels} keypoint channels but does not say which; give keypoints=")
+        raise UsageError(
+            f"{source}: has {channels} keypoint channels but does not say which; give keypoints= (--keypoints)"
+        )
     if len(points) != channels:
         raise UsageError(f"{source}: has {channels} keypoint channels, the set '{points.name}' {len(points)} keypoints")
     return points
