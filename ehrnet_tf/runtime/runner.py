@@ -138,10 +138,11 @@ class FileRunner(Runner):
                         f"{self.name}: its input is of any size {tuple(shape)}; export it with a fixed one, batch 1: "
                         "ehrnet export of a model built with input_size="
                     )
-                if shape[0] != 1 or shape[3] != 3:
+                count = outputs["tags"][3] if graph == "maps" else outputs["keypoints"][2]
+                if shape[0] != 1 or shape[3] != 3 or not isinstance(count, int):
                     break
                 self.graph, self.input_size = graph, (shape[1], shape[2])
-                return outputs["tags"][3] if graph == "maps" else outputs["keypoints"][2]
+                return count
         wanted = " or ".join(", ".join(names) for names in GRAPHS.values())
         had = ", ".join(f"{name} {kind}{tuple(shape)}" for name, (kind, shape) in inputs.items())
         raise ModelFileError(
