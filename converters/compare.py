@@ -15,6 +15,7 @@ from ehrnet_tf.runtime.metadata import STRIDES, decoder_settings
 from ehrnet_tf.runtime.runner import OUTPUTS, Runner
 
 CERTAIN = 0.3  # people of at least this score must be found again
+_SLACK = 0.01  # of the score of people who are too many
 _NEAR = 8.0  # pixels that a person's keypoints may be away on average
 _HEAT = 0.1  # the decoder's threshold: where tags count
 
@@ -31,17 +32,19 @@ class Bound:
         1 if nothing is left of the map.
       lost: the share of people that are not found again.
       farthest: of keypoints found again, input pixels.
+      score: the largest difference of a person's score. Where nobody may be lost, nobody may be added either.
     """
 
     worst: float
     error: float
     lost: float
     farthest: float
+    score: float = float("inf")
 
 
 # Files of trained networks stray by a fifth of these or less, and lose nobody (docs/formats.md). An untrained one finds
 # crowds, whose people the least rounding groups otherwise: half of them may go.
-_EXACT = Bound(worst=1e-3, error=1e-3, lost=0.0, farthest=1.0)
+_EXACT = Bound(worst=1e-3, error=1e-3, lost=0.0, farthest=1.0, score=0.01)
 _HALF = Bound(worst=0.2, error=0.1, lost=0.5, farthest=float("inf"))
 _INTEGER = Bound(worst=float("inf"), error=0.5, lost=0.5, farthest=float("inf"))
 BOUNDS = {
@@ -63,6 +66,8 @@ class PoseComparison:
       people: that the source finds with a score of at least 0.3.
       lost: of these, how many the file does not find (no person whose keypoints lie within 8 pixels on average).
       median, worst: distance of the keypoints of those found again, input pixels; 0 if there are none.
+      added: people whom the file finds with such a score, and the source does not.
+      score: the largest difference of scores of people found again.
     """
 
     pictures: int
@@ -70,6 +75,8 @@ class PoseComparison:
     lost: int
     median: float
     worst: float
+    added: int = 0
+    score: float = 0.0
 
     def to_dict(self) -> dict[str, float]:
         """The figures as plain values."""
@@ -77,10 +84,16 @@ class PoseComparison:
 
     def check(self, path: str | os.PathLike, bound: Bound = _EXACT) -> None:
         """Raises EhrnetError if a file strays farther from its source than it may."""
-        if self.lost > self.people * bound.lost or self.worst > bound.farthest:
+        exact = not bound.lost
+        if (
+            self.lost > self.people * bound.lost
+            or self.worst > bound.farthest
+            or (exact and (self.added or self.score > bound.score))
+        ):
             raise EhrnetError(
                 f"{path}: finds other people than the model: {self.lost} of {self.people} lost, keypoints up to "
-                f"{self.worst:.1f} pixels away; the conversion went wrong"
+                f"{self.worst:.1f} pixels away, {self.added} added, scores up to {self.score:.2g} away; the conversion "
+                "went wrong"
             )
 
 
@@ -201,24 +214,28 @@ class _Poses:
 
     def __init__(self, decode: Decode):
         self._decode = decode
-        self._people = self._lost = 0
-        self._distances = [np.zeros(0)]
+        self._people = self._lost = self._added = 0
+        self._distances, self._score = [np.zeros(0)], 0.0
 
     def add(self, image: np.ndarray, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> None:
-        keypoints, scores = self._find(image, expected)
-        candidates, _ = self._find(image, found)
-        for person in keypoints[scores >= CERTAIN]:
+        (keypoints, scores), (candidates, given) = self._find(image, expected), self._find(image, found)
+        for person, score in zip(keypoints, scores):
+            if score < CERTAIN:
+                continue
             self._people += 1
-            away = _distances(person, candidates)
-            if away is None:
+            nearest = _nearest(person, candidates)
+            if nearest is None:
                 self._lost += 1
             else:
-                self._distances.append(away)
+                self._distances.append(nearest[1])
+                self._score = max(self._score, abs(float(given[nearest[0]] - score)))
+        for person, score in zip(candidates, given):
+            self._added += score >= CERTAIN + _SLACK and _nearest(person, keypoints) is None
 
     def comparison(self, pictures: int) -> PoseComparison:
         away = np.concatenate(self._distances)
         median, worst = (float(np.median(away)), float(away.max())) if len(away) else (0.0, 0.0)
-        return PoseComparison(pictures, self._people, self._lost, median, worst)
+        return PoseComparison(pictures, self._people, self._lost, median, worst, int(self._added), self._score)
 
     def _find(self, image: np.ndarray, outputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         if "keypoints" not in outputs:
@@ -227,15 +244,15 @@ class _Poses:
         return outputs["keypoints"][0][found], outputs["scores"][0][found]
 
 
-def _distances(person: np.ndarray, candidates: np.ndarray) -> np.ndarray | None:
-    """How far each joint of a person (K, 3) is from that of the nearest of (N, K, 3); None if nobody is near."""
+def _nearest(person: np.ndarray, candidates: np.ndarray) -> tuple[int, np.ndarray] | None:
+    """The nearest of (N, K, 3) to a person (K, 3) and how far its joints are away; None if nobody is near."""
     if not len(candidates):
         return None
     shared = (person[:, 2] > 0) & (candidates[:, :, 2] > 0)
     away = np.linalg.norm(candidates[:, :, :2] - person[:, :2], axis=2)
     mean = np.where(shared.any(axis=1), (away * shared).sum(axis=1) / np.maximum(shared.sum(axis=1), 1), np.inf)
     nearest = mean.argmin()
-    return away[nearest][shared[nearest]] if mean[nearest] <= _NEAR else None
+    return (int(nearest), away[nearest][shared[nearest]]) if mean[nearest] <= _NEAR else None
 
 
 def _decoder(source: Runner, exported: Runner, settings: DecoderSettings) -> Decode:

@@ -95,6 +95,8 @@ def export(
 
         return {"path": str(out), "entries": export_pytorch(open_keras(model), out)}
     source = open_runner(model, keypoints=keypoints)
+    if source.kind != "Keras" and graph == "poses" and source.graph == "maps":
+        raise UsageError(f"{model}: gives maps; export the .onnx file itself with --graph poses")
     size = source.input_size or tuple(source.metadata.get("input", {}).get("nominal") or (64, 64))
     metadata = {**source.metadata, "keypoints": source.keypoints.to_dict(), "source": str(model)}
     if licence:

@@ -16,7 +16,7 @@ from ehrnet_tf.converters.compare import compare
 from ehrnet_tf.converters.pictures import check_inputs, comparison_pictures
 from ehrnet_tf.decoding.live import PEOPLE
 from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
-from ehrnet_tf.files import scratch_folder
+from ehrnet_tf.files import check_writable, replace, scratch_folder
 from ehrnet_tf.runtime.metadata import OPENVINO_ENTRY
 from ehrnet_tf.runtime.onnx_runner import OnnxRunner
 from ehrnet_tf.runtime.openvino_runner import HINTS, OpenVINORunner
@@ -48,6 +48,9 @@ def export_openvino(
       processor or GPU that has it (bfloat16: x86 with AMX or AVX512-BF16; float16: GPUs, ARM);
     - int8: weights and activations rounded by NNCF's post-training quantisation.
 
+    OpenVINO computes a whole graph in one precision, and the decoder's coordinates need float32: the graph "poses" has
+    no other.
+
     Args:
       model: an `EfficientHRNet` of a fixed size, or the path of an .onnx file of this package.
       out_path: the .xml file.
@@ -62,8 +65,8 @@ def export_openvino(
       "path", "precision", "graph", "bytes" of both files, and what `compare.compare` gives.
 
     Raises:
-      UsageError: unknown precision or graph, another suffix than .xml, int8 without calibration pictures, a model of
-        free size.
+      UsageError: unknown precision or graph, "poses" in another precision than float32, another suffix than .xml, int8
+        without calibration pictures, a model of free size.
       EhrnetError: the files compute something else than the model.
       MissingExtraError: OpenVINO, NNCF (int8), or what `converters.onnx` needs is not installed.
     """
@@ -72,11 +75,17 @@ def export_openvino(
         raise UsageError(f"precision '{precision}': OpenVINO files have one of {', '.join(PRECISIONS)}")
     if out_path.suffix != ".xml":
         raise UsageError(f"{out_path}: the name of an OpenVINO file must end in .xml")
+    weights = out_path.with_suffix(".bin")
+    if weights.exists() and not out_path.exists():
+        raise UsageError(f"{weights}: exists already, without {out_path.name}; remove it or choose another --out")
+    check_writable(weights)
     try:
         import openvino
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino") from error
     source, content = _source(model, graph, people, metadata)
+    if source.graph == "poses" or graph == "poses":
+        check_poses_precision(precision)
     calibration = check_inputs(calibration, source.input_size)
     pictures = check_inputs(pictures, source.input_size) or comparison_pictures(None, source.input_size, calibration)
     if precision == "int8" and not calibration:
@@ -89,11 +98,11 @@ def export_openvino(
     converted.set_rt_info(json.dumps(metadata), [OPENVINO_ENTRY])
     with scratch_folder(out_path) as folder:
         files = [folder / out_path.with_suffix(suffix).name for suffix in (".bin", ".xml")]
-        _save(converted, files[1], halved=precision in ("bfloat16", "float16"))
+        _save(converted, files[1], out_path, halved=precision in ("bfloat16", "float16"))
         report = compare(source, OpenVINORunner(files[1]), pictures, precision, out_path)
         size = sum(file.stat().st_size for file in files)
         for file in files:  # the .xml last, since it is what is opened
-            os.replace(file, out_path.parent / file.name)
+            replace(file, out_path.parent / file.name)
     return {"path": str(out_path), "precision": precision, "graph": source.graph, "bytes": size, **report}
 
 
@@ -131,11 +140,20 @@ def _quantize(model: Any, calibration: Sequence[np.ndarray]) -> Any:
     return nncf.quantize(model, nncf.Dataset(calibration, lambda picture: picture[None]), subset_size=len(calibration))
 
 
-def _save(model: Any, path: Path, halved: bool) -> None:
+def check_poses_precision(precision: str) -> None:
+    """Raises UsageError if OpenVINO would compute the decoder of the graph "poses" in less than float32."""
+    if precision != "float32":
+        raise UsageError(
+            f"precision '{precision}': OpenVINO would round the decoder's coordinates too; --graph poses is float32 "
+            "only, --graph maps has all precisions (decoding maps takes a millisecond)"
+        )
+
+
+def _save(model: Any, path: Path, out_path: Path, halved: bool) -> None:
     import openvino
 
     try:
         openvino.save_model(model, str(path), compress_to_fp16=halved)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise EhrnetError(f"{path.name}: OpenVINO cannot write it ({reason}); is the disk full?") from error
+        raise EhrnetError(f"{out_path}: OpenVINO cannot write it ({reason}); is the disk full?") from error

@@ -83,9 +83,7 @@ def check_inputs(pictures: Iterable[np.ndarray] | None, size: tuple[int, int]) -
     checked = [np.asarray(picture) for picture in (() if pictures is None else pictures)]
     for picture in checked:
         if picture.shape != (*size, 3) or picture.dtype != np.uint8:
-            raise UsageError(
-                f"calibration picture of shape {picture.shape}, {picture.dtype}: give ({size[0]}, {size[1]}, 3) uint8"
-            )
+            raise UsageError(f"picture of shape {picture.shape}, {picture.dtype}: give ({size[0]}, {size[1]}, 3) uint8")
     return checked
 
 

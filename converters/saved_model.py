@@ -61,13 +61,15 @@ def export_saved_model(
     size = source.input_size or tuple(source.metadata["input"].get("nominal") or (64, 64))
     pictures = check_inputs(pictures, size) or comparison_pictures(None, size)
     with atomic_folder(out) as folder:
-        write_saved_model(source, folder, graph, people, batch=None if graph == "maps" else 1)
+        write_saved_model(source, folder, graph, people, batch=None if graph == "maps" else 1, name=out)
         comparison = compare(source, SavedModelRunner(folder), pictures, "float32", out)
     size_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return {"path": str(out), "graph": graph, "bytes": size_bytes, **comparison}
 
 
-def write_saved_model(source: KerasRunner, folder: Path, graph: str, people: int, batch: int | None) -> None:
+def write_saved_model(
+    source: KerasRunner, folder: Path, graph: str, people: int, batch: int | None, name: str | os.PathLike
+) -> None:
     """Writes a model with its metadata as a SavedModel.
 
     Args:
@@ -75,6 +77,7 @@ def write_saved_model(source: KerasRunner, folder: Path, graph: str, people: int
       folder: where to.
       graph, people: see `export_saved_model`.
       batch: pictures that the signature takes at once; None: any number.
+      name: what errors call the folder.
 
     Raises:
       EhrnetError: TensorFlow cannot write it.
@@ -91,6 +94,6 @@ def write_saved_model(source: KerasRunner, folder: Path, graph: str, people: int
     try:
         tf.saved_model.save(module, str(folder), signatures={"serving_default": function})
     except tf.errors.OpError as error:
-        reason = " ".join(str(error.message).split())[:200]
-        raise EhrnetError(f"{folder.name}: TensorFlow cannot write it ({reason}); is the disk full?") from error
+        reason = " ".join(str(error.message).split("}}")[-1].split())[:200]
+        raise EhrnetError(f"{name}: TensorFlow cannot write it ({reason}); is the disk full?") from error
     (folder / MEMBER).write_text(json.dumps(source.metadata, indent=1), encoding="utf-8")

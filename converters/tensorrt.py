@@ -184,7 +184,7 @@ def _check_pictures(
         if picture.shape != (*size, 3) or picture.dtype != np.uint8:
             raise UsageError(
                 f"calibration: takes {(*size, 3)} uint8 network inputs, not {picture.shape} {picture.dtype}; prepare "
-                "them by converters.calibration"
+                "them by converters.pictures"
             )
     return pictures
 

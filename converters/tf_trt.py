@@ -87,7 +87,7 @@ def export_tf_trt(
     import tensorflow as tf
 
     with scratch_folder(out) as scratch, atomic_folder(out) as folder:
-        write_saved_model(source, scratch / "plain", graph, people, batch=1)
+        write_saved_model(source, scratch / "plain", graph, people, batch=1, name=out)
         try:
             converter = converter_class(
                 input_saved_model_dir=str(scratch / "plain"),

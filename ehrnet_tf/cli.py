@@ -210,8 +210,10 @@ def quantize(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     from ehrnet_tf.converters.export import export as run
-    from ehrnet_tf.files import write_json
+    from ehrnet_tf.files import check_writable, write_json
 
+    if args.json:
+        check_writable(args.json)
     report = run(
         args.model,
         args.out,
@@ -241,6 +243,7 @@ def export(args: argparse.Namespace) -> None:
         print(
             f"  poses       {poses['people']} people, {poses['lost']} of them lost; keypoints away: median "
             f"{poses['median']:.2f}, worst {poses['worst']:.2f} pixels"
+            + ("" if poses["people"] else " (the model finds nobody there, so poses are not compared: give --pictures)")
         )
     if args.json:
         write_json(args.json, report)
@@ -260,7 +263,7 @@ def benchmark(args: argparse.Namespace) -> None:
     from ehrnet_tf.benchmark.run import benchmark as run
     from ehrnet_tf.benchmark.run import rows, text, write_csv
     from ehrnet_tf.benchmark.stages import Options
-    from ehrnet_tf.files import write_json
+    from ehrnet_tf.files import check_writable, write_json
 
     options = Options(
         args.threads,
@@ -272,6 +275,8 @@ def benchmark(args: argparse.Namespace) -> None:
         args.exact,
         args.forward_only,
     )
+    for path in filter(None, (args.csv, args.json)):
+        check_writable(path)
     result = run(args.models, options, args.rounds, args.warm_up, progress=True)
     print(text(result))
     if args.csv:
@@ -371,6 +376,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def needs_tensorflow(args: argparse.Namespace) -> bool:
+    """Whether a command will load TensorFlow."""
+    if args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, demo):
+        return True
+    model = str(getattr(args, "model", ""))
+    return bool(getattr(args, "sheet", None)) or model.endswith(".keras") or os.path.isdir(model)
+
+
 def load_tensorflow_quietly() -> None:
     """TensorFlow writes lines to stderr while it loads, whatever its log level; a missing one is reported later."""
     sys.stderr.flush()
@@ -392,10 +405,9 @@ def main(argv: list[str] | None = None) -> int:
     for talkative in ("absl", "tensorflow", "tf2onnx"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     args = parse(argv)
-    needs_tensorflow = args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, demo)
-    if needs_tensorflow or getattr(args, "sheet", None) or str(getattr(args, "model", "")).endswith(".keras"):
-        load_tensorflow_quietly()
     try:
+        if needs_tensorflow(args):
+            load_tensorflow_quietly()
         args.function(args)
     except EhrnetError as error:
         print(f"ehrnet: {error}", file=sys.stderr)

@@ -3,6 +3,8 @@
 The command line prints them without a traceback and exits with ``exit_status``.
 """
 
+from __future__ import annotations
+
 
 class EhrnetError(Exception):
     """Something failed for a reason that the user can act on (exit status 1)."""
@@ -25,7 +27,8 @@ class ModelFileError(EhrnetError, ValueError):
 
 
 class MissingExtraError(EhrnetError, ImportError):
-    """A package is missing that an extra of ehrnet-tf installs."""
+    """A package is missing that an extra of ehrnet-tf installs, or ehrnet-tf itself (extra None)."""
 
-    def __init__(self, package: str, extra: str):
-        super().__init__(f"{package} is not installed: pip install 'ehrnet-tf[{extra}]'")
+    def __init__(self, package: str, extra: str | None):
+        wanted = package if extra is None else f"'ehrnet-tf[{extra}]'"
+        super().__init__(f"{package} is not installed: pip install {wanted}")

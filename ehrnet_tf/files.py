@@ -31,14 +31,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())  # lest a power cut leaves the new name without the contents
-        with _named(path):
-            os.replace(temporary, path)
+        with _named(path, within=temporary):
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -57,9 +55,9 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     with scratch_folder(path) as scratch:
         folder = scratch / path.name
-        folder.mkdir()
-        yield folder
-        with _named(path):
+        with _named(path, within=scratch):
+            folder.mkdir()
+            yield folder
             os.replace(folder, path)
 
 
@@ -88,12 +86,31 @@ def check_writable(path: str | os.PathLike) -> None:
         pass
 
 
+def replace(temporary: Path, path: Path) -> None:
+    """Gives a finished file its name."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())  # lest a power cut leaves the new name without the contents
+    with _named(path):
+        os.replace(temporary, path)
+
+
+_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)  # errors that may come without a name
+
+
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Errors name ``path`` instead of a temporary name beside it."""
+def _named(path: Path, within: Path | None = None) -> Iterator[None]:
+    """OSErrors name ``path``: all of them, or, of a block in which other files are read too, those of writing.
+
+    Args:
+      path: what errors shall name.
+      within: what is written in the block; errors that name something else are left alone.
+    """
     try:
         yield
     except OSError as error:
+        named = str(error.filename or "")
+        if within is not None and not (named.startswith(str(within)) or (not named and error.errno in _WRITING)):
+            raise
         raise type(error)(error.errno, error.strerror, str(path)) from error
 
 

@@ -89,18 +89,18 @@ def deploy(args: argparse.Namespace) -> int:
     Raises:
       EhrnetError, OSError: something is missing, or a step failed.
     """
-    if args.power_mode is not None:
-        set_power_mode(args.power_mode)
     for line in describe_machine():
         print(line)
-    for line in warnings():
-        print(f"warning: {line}")
     precisions = args.precisions or (["float16", "int8"] if args.calibration else ["float16"])
     problems = find_problems(args, precisions)
     if problems:
         for line in problems[:-1]:
             print(f"missing: {line}", file=sys.stderr)
         raise EhrnetError(problems[-1])
+    if args.power_mode is not None:
+        set_power_mode(args.power_mode)
+    for line in warnings():
+        print(f"warning: {line}")
     report = {"onnx": str(args.onnx), "machine": machine.describe(), "engines": [], "failures": {}}
     out, path = Path(args.out), Path(args.out) / "report.json"
     for precision in dict.fromkeys(precisions):
@@ -225,7 +225,8 @@ def find_problems(args: argparse.Namespace, precisions: list[str]) -> list[str]:
         try:
             function(*arguments)
         except (EhrnetError, OSError) as error:
-            found.append(str(error))
+            if str(error) not in found:
+                found.append(str(error))
 
     def compared() -> None:
         if args.pictures is None and args.calibration is None:
@@ -324,7 +325,12 @@ def built_from(args: argparse.Namespace, precision: str, dla_core: int | None) -
 
     pictures = None
     if precision == "int8":
-        pictures = {"folder": str(args.calibration), "pictures": args.calibration_size, "seed": args.seed}
+        pictures = {
+            "folder": str(args.calibration),
+            "files": digest(Path(args.calibration)),
+            "pictures": args.calibration_size,
+            "seed": args.seed,
+        }
     return {
         "onnx": hashlib.sha256(Path(args.onnx).read_bytes()).hexdigest(),
         "tensorrt": import_tensorrt().__version__,
@@ -333,6 +339,13 @@ def built_from(args: argparse.Namespace, precision: str, dla_core: int | None) -
         "dla_core": dla_core,
         "calibration": pictures,
     }
+
+
+def digest(folder: Path) -> str:
+    """Of names, sizes and times of a folder's files: another value, other pictures."""
+    files = sorted((str(file), file.stat()) for file in folder.rglob("*") if file.is_file())
+    told = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def describe_poses(comparison: dict[str, Any]) -> str:

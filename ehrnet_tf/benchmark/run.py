@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,13 +17,14 @@ from typing import Any
 from tqdm import tqdm
 
 from ehrnet_tf.benchmark import machine
-from ehrnet_tf.benchmark.sensors import Monitor, Sensors
+from ehrnet_tf.benchmark.sensors import Monitor, Sensors, total
 from ehrnet_tf.benchmark.stages import STAGES, Options, spread
 from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import atomic_path
 
 TURN = 4  # timed rounds that a file has before it is the next one's turn, after one that finds cold caches
-COMMAND = [sys.executable, "-m", "ehrnet_tf.benchmark.worker"]
+# Not by -m, which would look for packages in the current folder first.
+COMMAND = [sys.executable, "-c", "import sys; sys.path.pop(0); from ehrnet_tf.benchmark.worker import main; main()"]
 _SELDOM = 1.0  # seconds between looks at temperatures and clocks
 PACKAGES = {  # of the runtimes; of TFLite's, the first that is installed
     "Keras": ("tensorflow", "keras"),
@@ -72,12 +74,12 @@ def benchmark(
     if rounds < 1 or warm_up < 0:
         raise UsageError(f"{rounds} rounds after {warm_up}: give at least 1, and a warm-up of at least 0")
     sensors = Sensors()
-    measured = bool(sensors.read().power)
+    measured = total(sensors.read().power) is not None
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(models) * rounds, disable=not progress, unit="round"))
         workers = [stack.enter_context(Worker(os.fspath(model), options)) for model in models]
         for worker in workers:
             worker.run(warm_up)
+        bar = stack.enter_context(tqdm(total=len(models) * rounds, disable=not progress, unit="round"))
         overall = stack.enter_context(Monitor(sensors, interval=_SELDOM))
         for turn in _turns(rounds, rounds if measured else TURN):
             for worker in workers:
@@ -140,14 +142,16 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # of a process that has ended
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
+        finally:
+            self._process.stdout.close()
+            self._errors.close()
 
     def run(self, rounds: int) -> list[list[float]]:
         """Seconds of each stage, a row a round."""
@@ -177,15 +181,25 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            self._errors.seek(0)
-            said = [text for text in self._errors.read().splitlines() if text.strip()]
-            raise EhrnetError(f"{self._model}: the process that times it ended ({said[-1] if said else 'no word'})")
+            raise EhrnetError(f"{self._model}: the process that times it ended ({self._last_words()})")
         answer = json.loads(line)
         if "error" in answer:
             error = EhrnetError(answer["error"])
             error.exit_status = answer["status"]
             raise error
         return answer
+
+    def _last_words(self) -> str:
+        """How the process ended, and the last that it said but for what libraries tell of themselves."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+        self._errors.seek(0)
+        said = [line for line in self._errors.read().splitlines() if line.strip() and not line.startswith("INFO:")]
+        return f"exit status {code}" + (f": {said[-1]}" if said else "")
 
 
 def _versions(runtime: str) -> dict[str, str]:

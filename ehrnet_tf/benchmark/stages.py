@@ -14,7 +14,7 @@ from ehrnet_tf.benchmark import machine
 from ehrnet_tf.decoding.maps import View
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.evaluation.bounds import true_heatmaps, true_tags
-from ehrnet_tf.images import decode_image, find_pictures
+from ehrnet_tf.images import decode_image, find_pictures, read_image
 from ehrnet_tf.runtime.estimator import PoseEstimator
 from ehrnet_tf.runtime.letterbox import letterbox
 from ehrnet_tf.runtime.metadata import STRIDES
@@ -130,9 +130,13 @@ def load_pictures(path: str | None) -> list[bytes]:
 
     Raises:
       UsageError: no such file, or a folder without pictures.
+      DataError: one cannot be decoded.
     """
     if path is not None:
-        return [picture.read_bytes() for picture in find_pictures([path])]
+        found = find_pictures([path])
+        for picture in found:
+            read_image(picture)  # which says what is wrong with it
+        return [picture.read_bytes() for picture in found]
     from ehrnet_tf.data.synthetic.scene import make_picture
 
     image, _ = letterbox(make_picture(0, 1, 0, max(SIZE), 3)[0], SIZE)

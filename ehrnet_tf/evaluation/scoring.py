@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import os
 import time
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from ehrnet_tf.data.coco import Record, Records, read_records
 from ehrnet_tf.decoding import DecoderSettings
-from ehrnet_tf.errors import DataError, UsageError
+from ehrnet_tf.errors import DataError, MissingExtraError, UsageError
 from ehrnet_tf.evaluation.bounds import BOUNDS
 from ehrnet_tf.evaluation.breakdown import breakdown, match_people
 from ehrnet_tf.evaluation.coco_ap import average_precision
@@ -105,6 +106,8 @@ def evaluate(
     for name, value in (("batch_size", batch_size), ("limit", limit), ("worst", worst[0] if worst else None)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: must be at least 1")
+    if importlib.util.find_spec("pycocotools") is None:  # said before the work is done
+        raise MissingExtraError("pycocotools", "train")
     runner = open_runner(model_or_runner, threads, keypoints)
     if protocol is None:
         protocol = Protocol() if runner.graph == "poses" else Protocol("exact")

@@ -143,9 +143,15 @@ def _read_keras(path: Path) -> dict[str, Any]:
 def _read_onnx(path: Path) -> dict[str, Any]:
     from ehrnet_tf.runtime.onnx_runner import open_session
 
-    session = open_session(path)
+    metadata = read_metadata(path)
+    try:
+        session = open_session(path)
+    except MissingExtraError as missing:
+        if metadata is None:
+            raise
+        return {"metadata": metadata, "notes": [f"tensors and operators not read: {missing}"]}
     found = {
-        "metadata": read_metadata(path),
+        "metadata": metadata,
         "inputs": [_onnx_tensor(tensor) for tensor in session.get_inputs()],
         "outputs": [_onnx_tensor(tensor) for tensor in session.get_outputs()],
     }

@@ -21,6 +21,7 @@ import importlib.metadata
 import json
 import mmap
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -60,7 +61,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any] | None:
         if content is None:
             return None
         metadata = json.loads(content)
-    except (OSError, ValueError, ElementTree.ParseError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelFileError(
             f"{path}: its metadata ({MEMBER}) is damaged ({error}); copy or export it again"
         ) from error
@@ -119,11 +120,12 @@ def _varint(content: Any, position: int) -> tuple[int, int]:
 
 def _read_openvino(path: Path) -> bytes | None:
     """The entry of the model's runtime information, whose ``value`` is the text."""
-    for _, element in ElementTree.iterparse(str(path)):
-        if element.tag == OPENVINO_ENTRY:
-            return element.get("value", "").encode()
-        if element.tag == "layer":
-            element.clear()
+    with contextlib.suppress(ElementTree.ParseError):  # no XML, or not all of it: that is for the runtime to say
+        for _, element in ElementTree.iterparse(str(path)):
+            if element.tag == OPENVINO_ENTRY:
+                return element.get("value", "").encode()
+            if element.tag == "layer":
+                element.clear()
     return None
 
 
@@ -131,11 +133,21 @@ def _read_member(path: Path) -> bytes | None:
     if path.is_dir():
         return (path / MEMBER).read_bytes() if (path / MEMBER).is_file() else None
     if not zipfile.is_zipfile(path):
-        return None
+        return _refuse_cut(path)
     with zipfile.ZipFile(path) as archive:
         return archive.read(MEMBER) if MEMBER in archive.namelist() else None
 
 
+def _refuse_cut(path: Path) -> None:
+    """Raises ValueError if there is the beginning of our archive at a file's end, but not its directory."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LARGEST))
+        if _BEGINNING.search(file.read()):
+            raise ValueError("the file is cut off")
+
+
+_LARGEST = 1 << 20  # bytes of metadata
+_BEGINNING = re.compile(rb"PK\x03\x04.{26}" + re.escape(MEMBER.encode()), re.DOTALL)  # a zip's local header
 _READERS = {".onnx": _read_onnx, ".xml": _read_openvino}
 
 

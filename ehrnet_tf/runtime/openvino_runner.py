@@ -72,7 +72,9 @@ class OpenVINORunner(FileRunner):
             reason = " ".join(str(error).split())[:200]
             if self.device:
                 had = ", ".join(core.available_devices)
-                raise UsageError(f"device '{self.device}': OpenVINO finds {had} here ({reason})") from error
+                raise UsageError(
+                    f"device '{self.device}': OpenVINO finds {had} here; install the driver, or leave the device out"
+                ) from error
             raise ModelFileError(f"{self.name}: OpenVINO cannot compile it ({reason}); export it again") from error
 
     def _run_one(self, image: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:

@@ -72,7 +72,7 @@ class Runner(abc.ABC):
           "keypoints" (B, P, K, 3): x, y in input pixels, score; "scores" (B, P), 0 for nobody.
 
         Raises:
-          UsageError: another shape, size or dtype.
+          UsageError: another shape, size or dtype, or outputs that there are not.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
@@ -82,7 +82,12 @@ class Runner(abc.ABC):
             raise UsageError(f"{self.name}: takes {describe_size(self.input_size)} pictures, not {describe_size(size)}")
         if any(side % STRIDE or not side for side in size):
             raise UsageError(f"{self.name}: {describe_size(size)}: height and width must be multiples of {STRIDE}")
-        return self._run(images) if outputs is None else self._run_for(images, outputs)
+        if outputs is None:
+            return self._run(images)
+        known = GRAPHS[self.graph]
+        if isinstance(outputs, str) or not set(outputs) <= set(known):
+            raise UsageError(f"{self.name}: outputs {outputs!r}: give a list of some of {', '.join(known)}")
+        return self._run_for(images, outputs)
 
     def any_size(self) -> Runner:
         """A runner of the same network that takes any size.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,7 +127,8 @@ def interpreter_package() -> Any:
             return importlib.import_module(name)
         except ImportError as error:
             missing = error
-    raise MissingExtraError("ai-edge-litert", "train") from missing
+    package = "ai-edge-litert" if sys.version_info >= (3, 9) else "tflite-runtime"
+    raise MissingExtraError(package, None) from missing
 
 
 def _load_delegate(package: Any, device: str) -> Any:

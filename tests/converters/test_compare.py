@@ -38,7 +38,15 @@ def noisy(share):
 def test_the_same_is_the_same(runner, pictures):
     report = compare(runner, Changed(runner, lambda name, values: values), pictures, "float32", "file")
     assert report["pictures"] == 2 and report["difference"] == 0
-    assert report["poses"] == {"pictures": 2, "people": 4, "lost": 0, "median": 0.0, "worst": 0.0}
+    assert report["poses"] == {
+        "pictures": 2,
+        "people": 4,
+        "lost": 0,
+        "median": 0.0,
+        "worst": 0.0,
+        "added": 0,
+        "score": 0.0,
+    }
     tags = report["differences"]["tags"]
     assert tags["max"] == tags["mean"] == tags["error"] == tags["mean_where_heat"] == 0
     assert tags["range"] == pytest.approx(20 * 120 / 255, abs=0.01), "20 times green, 8 to 128"
@@ -109,3 +117,48 @@ def test_pictures_to_compare_on(tmp_path):
         comparison_pictures(tmp_path / "none", (64, 64))
     with pytest.raises(UsageError, match="at least 1"):
         calibration_pictures(tmp_path, (64, 64), 0)
+
+
+class Poses(Runner):
+    """A file with the decoder inside, whose people a function changes."""
+
+    name = kind = "poses"
+    graph = "poses"
+
+    def __init__(self, runner, change):
+        from ehrnet_tf.converters.compare import _graph_decoder
+
+        self.decode, self.runner, self.change = _graph_decoder(runner, 4), runner, change
+        self.input_size, self.keypoints = runner.input_size, runner.keypoints
+        self.metadata = {**runner.metadata, "graph": "poses", "people": 4}
+
+    def _run(self, images):
+        keypoints, scores = (values.copy() for values in self.decode(images, self.runner(images)))
+        self.change(keypoints, scores)
+        return {"keypoints": keypoints[None], "scores": scores[None]}
+
+
+def nothing(keypoints, scores):
+    pass
+
+
+def add_somebody(keypoints, scores):
+    keypoints[3], scores[3] = (60, 3, 0.9), 0.9
+
+
+def other_scores(keypoints, scores):
+    scores[scores > 0] = 0.95
+
+
+@pytest.mark.parametrize(
+    ("change", "found"), [(nothing, None), (add_somebody, "0 of 2 lost.* 1 added"), (other_scores, "scores up to 0")]
+)
+def test_people_who_were_not_there_and_other_scores(runner, change, found):
+    def check():
+        return compare(runner, Poses(runner, change), [picture()], "float32", "file")
+
+    if found is None:
+        assert check()["poses"]["people"] == 2
+    else:
+        with pytest.raises(EhrnetError, match=found):
+            check()

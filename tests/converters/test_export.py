@@ -152,5 +152,19 @@ def test_a_full_disk_leaves_nothing(keras_file, tmp_path, format, name, module, 
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False)
     (line,) = [text for text in done.stderr.splitlines() if text.startswith("ehrnet: ")]
     assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert line.startswith(f"ehrnet: {out}: ")
     assert "File too large" in line or "is the disk full" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_graph_of_an_onnx_file_is_its_own(keras_file, tmp_path):
+    pytest.importorskip("openvino")
+    export(keras_file, tmp_path / "a.onnx", "onnx")
+    with pytest.raises(UsageError, match=r"a\.onnx: gives maps; export the \.onnx file itself with --graph poses"):
+        export(tmp_path / "a.onnx", tmp_path / "a.xml", "openvino", graph="poses")
+    export(keras_file, tmp_path / "p.onnx", "onnx", graph="poses", people=3)
+    report = export(tmp_path / "p.onnx", tmp_path / "p.xml", "openvino")
+    assert report["graph"] == "poses" and read_metadata(tmp_path / "p.xml")["people"] == 3
+    with pytest.raises(UsageError, match="would round the decoder's coordinates"):
+        export(tmp_path / "p.onnx", tmp_path / "q.xml", "openvino", "bfloat16")
+    assert not (tmp_path / "q.xml").exists()

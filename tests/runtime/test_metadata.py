@@ -116,3 +116,13 @@ def test_saved_models_carry_no_optimizer(build_tiny, tmp_path):
     again = keras.saving.load_model(tmp_path / "trained.keras")
     assert getattr(again, "optimizer", None) is None
     assert [w.path for w in again.weights] == [w.path for w in model.weights]
+
+
+@pytest.mark.parametrize("cut", [1, 21, 60])
+def test_an_archive_that_is_cut_off(tmp_path, cut):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    append_metadata(path, {"variant": "H0"})
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ModelFileError, match=r"a\.tflite: its metadata \(ehrnet\.json\) is damaged .*cut off"):
+        read_metadata(path)

@@ -135,9 +135,10 @@ def test_an_engine_of_another_tensorrt(engine, use):
 def test_a_truncated_engine(engine, keep):
     content = engine.read_bytes()
     engine.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
-    with pytest.raises(ModelFileError, match=r"tiny\.engine: TensorRT 10\.3\.0 on Fake GPU cannot load it") as error:
+    known = "TensorRT 10\\.3\\.0 on Fake GPU cannot load it .* cut off, or built by another TensorRT or on another GPU"
+    in_metadata = "its metadata .* is damaged .the file is cut off"
+    with pytest.raises(ModelFileError, match=rf"tiny\.engine: ({in_metadata if keep == 0.95 else known})") as error:
         TensorRTRunner(engine)
-    assert "it is cut off, or built by another TensorRT or on another GPU: build it again" in str(error.value)
     assert "\n" not in str(error.value)
 
 
