@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.metadata
 import math
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 
+from ehrnet_tf.benchmark.machine import describe as describe_machine
+from ehrnet_tf.benchmark.machine import versions
 from ehrnet_tf.config import load_config
 from ehrnet_tf.files import atomic_path
 from ehrnet_tf.runtime.runners import TFLiteRunner
@@ -102,12 +101,9 @@ def describe(config: str, folder: Path) -> dict:
 
 def machine(threads: int) -> dict:
     """What the times were measured on."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    runtime = f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
-    return {"threads": threads, "cpu": cpu, "cores": os.cpu_count(), "runtime": runtime}
+    known = describe_machine()
+    runtime = f"ai-edge-litert {versions('ai-edge-litert')['ai-edge-litert']}"
+    return {"threads": threads, "cpu": known["cpu"], "cores": known["cores"], "runtime": runtime}
 
 
 def print_table(rows: list[dict]) -> None:

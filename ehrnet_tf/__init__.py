@@ -13,7 +13,7 @@ _HOMES = {
     "PoseEstimator": "ehrnet_tf.runtime.estimator",
     "load_config": "ehrnet_tf.config",
 }
-_ROOMS = ("converters", "data", "decoding", "evaluation", "keypoints", "models", "runtime", "training")
+_ROOMS = ("benchmark", "converters", "data", "decoding", "evaluation", "keypoints", "models", "runtime", "training")
 
 __all__ = ["CompactEfficientNet", "EfficientHRNet", "PoseEstimator", "__version__", "load_config"]
 
