@@ -198,6 +198,8 @@ def _read_openvino(path: Path) -> dict[str, Any]:
 
 
 def _read_engine(path: Path) -> dict[str, Any]:
+    if not path.stat().st_size:
+        raise ModelFileError(f"{path}: is empty; build it again")
     note = "tensors and layers are told by trtexec --loadEngine=FILE --dumpLayerInfo, or by running it on its device"
     return {"metadata": read_metadata(path), "notes": [note]}
 

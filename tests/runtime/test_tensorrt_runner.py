@@ -274,3 +274,15 @@ def test_a_real_engine(tmp_path, images, precision, tolerance, graph):
     for name in values:
         away = np.abs(runner(images)[name] - expected[name]).max() / np.ptp(expected[name])
         assert away < tolerance, name
+
+
+def test_info_of_an_engine(tmp_path):
+    path = tmp_path / "a.engine"
+    path.write_bytes(b"plan")
+    append_metadata(path, {**METADATA, "engine": {"tensorrt": "10.3.0", "device": "Orin"}})
+    found = describe(path)
+    assert found["format"] == "TensorRT" and found["metadata"]["engine"]["device"] == "Orin"
+    assert "trtexec" in found["notes"][0] and "tensorrt\xa010.3.0" in text(found).replace(" ", "\xa0")
+    path.write_bytes(b"")
+    with pytest.raises(ModelFileError, match=r"a\.engine: is empty"):
+        describe(path)
