@@ -12,6 +12,7 @@ from ehrnet_tf.errors import EhrnetError, ModelFileError, UsageError
 from ehrnet_tf.keypoints import KeypointSet, load
 from ehrnet_tf.runtime import cuda as cuda_module
 from ehrnet_tf.runtime.cuda import CudaError
+from ehrnet_tf.runtime.info import describe, text
 from ehrnet_tf.runtime.metadata import append_metadata, read_metadata
 from ehrnet_tf.runtime.onnx_runner import OnnxRunner
 from ehrnet_tf.runtime.tensorrt_runner import MissingTensorRTError, TensorRTRunner, import_tensorrt, read_engine
