@@ -42,8 +42,8 @@ class Bound:
     score: float = float("inf")
 
 
-# Files of trained networks stray by a fifth of these or less, and lose nobody (docs/formats.md). An untrained one finds
-# crowds, whose people the least rounding groups otherwise: half of them may go.
+# Maps of a trained network's files stray by a fifth of these or less (docs/formats.md). Where tags hardly part people
+# yet, or in the crowds that an untrained network finds, the least rounding groups them otherwise: half of them may go.
 _EXACT = Bound(worst=1e-3, error=1e-3, lost=0.0, farthest=1.0, score=0.01)
 _HALF = Bound(worst=0.2, error=0.1, lost=0.5, farthest=float("inf"))
 _INTEGER = Bound(worst=float("inf"), error=0.5, lost=0.5, farthest=float("inf"))

@@ -23,8 +23,12 @@ from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import atomic_path
 
 TURN = 4  # timed rounds that a file has before it is the next one's turn, after one that finds cold caches
-# Not by -m, which would look for packages in the current folder first.
-COMMAND = [sys.executable, "-c", "import sys; sys.path.pop(0); from ehrnet_tf.benchmark.worker import main; main()"]
+# Packages are not looked for in the current folder (an empty first entry) first, which -m would do.
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; sys.path[:1] = filter(None, sys.path[:1]); from ehrnet_tf.benchmark.worker import main; main()",
+]
 _SELDOM = 1.0  # seconds between looks at temperatures and clocks
 PACKAGES = {  # of the runtimes; of TFLite's, the first that is installed
     "Keras": ("tensorflow", "keras"),
