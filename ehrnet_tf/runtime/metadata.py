@@ -109,13 +109,14 @@ def _fields(content: Any, position: int, end: int) -> Iterator[tuple[int, int, i
 
 
 def _varint(content: Any, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 64, 7):
         byte = content[position]
         value |= (byte & 127) << shift
-        position, shift = position + 1, shift + 7
+        position += 1
         if byte < 128:
             return value, position
+    raise ValueError("a number of more than 64 bits")
 
 
 def _read_openvino(path: Path) -> bytes | None:

@@ -101,3 +101,9 @@ def test_a_device_that_this_build_has_not(file):
         open_runner(file, device="tpu")
     with pytest.raises(UsageError, match="at least 1"):
         open_runner(file, threads=0)
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 2_000_000, b"\x08\x80", b"\x72\xff\xff\xff\xff\x0f", b"\x0b" * 9])
+def test_what_is_no_protocol_buffer_has_no_metadata(tmp_path, content):
+    (tmp_path / "a.onnx").write_bytes(content)
+    assert read_metadata(tmp_path / "a.onnx") is None
