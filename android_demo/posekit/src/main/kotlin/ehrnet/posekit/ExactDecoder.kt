@@ -152,9 +152,9 @@ private class Refinement(
         val lacking = Array(count) { keypoint ->
             poses.indices.filter { poses[it][3 * keypoint + 2] <= 0 }.map(::Search).toTypedArray()
         }
+        if (lacking.all { it.isEmpty() }) return
         // What a cell's heat must exceed to be of interest to anyone.
         val floors = FloatArray(count) { if (lacking[it].isEmpty()) Float.POSITIVE_INFINITY else Float.NEGATIVE_INFINITY }
-        if (lacking.all { it.isEmpty() }) return
         val values = planes.maps.values
         var cell = 0
         while (cell < values.size) {
@@ -165,8 +165,8 @@ private class Refinement(
         }
         for (keypoint in 0 until count) {
             for (search in lacking[keypoint]) {
-                if (search.cell < 0) search.cell = keypoint
-                if (values[search.cell] > 0) planes.place(poses[search.person], keypoint, search.cell, 0.25f)
+                val found = if (search.cell < 0) keypoint else search.cell // tags too far from all for a number: the first
+                if (values[found] > 0) planes.place(poses[search.person], keypoint, found, 0.25f)
             }
         }
     }
