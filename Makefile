@@ -1,9 +1,10 @@
 # Two commands do all set-up: `make demo` and `make test`. Both make the environment (.venv) first.
+# The Android demo needs a JDK (17 or newer) and Maven instead: `make test-android` and `make apk`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint clean
+.PHONY: env demo test test-python test-android apk lint clean
 
 env: $(VENV)/.installed
 
@@ -17,12 +18,24 @@ demo: env
 	rm -rf demo_output
 	$(BIN)/ehrnet demo --out demo_output
 
-test: env lint
+# The Android demo's tests are part of this where there is a JDK. pytest comes last: its summary is the last line.
+test: lint
+	@if command -v javac >/dev/null; then android_demo/checks/build.sh test; \
+	else echo "no JDK: the Android demo's tests are left out (make test-android)"; fi
+	@$(MAKE) --no-print-directory test-python
+
+test-python: env
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-android:
+	android_demo/checks/build.sh test
+
+apk:
+	android_demo/checks/build.sh apk
 
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf demo_output $(VENV) build dist *.egg-info
+	rm -rf demo_output $(VENV) build dist *.egg-info android_demo/target android_demo/*/target android_demo/checks/*/target
