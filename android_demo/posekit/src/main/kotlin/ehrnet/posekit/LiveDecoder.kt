@@ -10,8 +10,8 @@ import kotlin.math.sqrt
  *
  * Candidates are the cells that exceed the threshold and equal the maximum of the window around them (of touching equal
  * ones, the first); they are grouped greedily by their tags; a grouped keypoint lies where a quadratic, fitted to the
- * logarithms of the 3x3 cells round the peak, has its maximum. A keypoint that a person lacks is looked for in the cells
- * of the person's own tag that exceed the threshold, for the first `maxPeople` people.
+ * logarithms of the 3x3 cells round the peak, has its maximum. A keypoint that a person lacks is looked for in the
+ * cells of the person's own tag that exceed the threshold, for the first `maxPeople` people.
  *
  * Keeps its buffers between calls: one decoder, one thread at a time.
  *
@@ -174,12 +174,6 @@ class LiveDecoder(private val settings: DecoderSettings, grouping: IntArray) {
                 window[at++] = values[(row + (x + dx).coerceIn(left, right - 1)) * count + keypoint]
             }
         }
-    }
-
-    private fun meanScore(keypoints: FloatArray): Float {
-        var sum = 0f
-        for (keypoint in 0 until count) sum += keypoints[3 * keypoint + 2]
-        return sum / count
     }
 
     /** Makes [means] the people's mean tags. */
