@@ -44,7 +44,8 @@ class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boo
         val downColumn = if (rowBackwards) -outputWidth else outputWidth
         rowStep = if (lying) alongRow else downColumn
         columnStep = if (lying) downColumn else alongRow
-        origin = (if (columnBackwards) outputWidth - 1 else 0) + (if (rowBackwards) (outputHeight - 1) * outputWidth else 0)
+        origin = (if (columnBackwards) outputWidth - 1 else 0) +
+            (if (rowBackwards) (outputHeight - 1) * outputWidth else 0)
     }
 
     /**
