@@ -133,6 +133,9 @@ def scenes() -> dict[str, Arrays]:
     found["equal cells, region"] = scene(heat, tags[::2, ::2], region=(1, 0, 30, 27), nms_kernel=3)
     found["equal candidates, few wanted"] = scene(heat, tags, max_people=2)
     found["equal candidates, heap of many"] = scene(heat, np.zeros_like(tags), max_people=15, threshold=0.05)
+    for name, rows in (("the fewest", 32), ("too few", 31)):  # cells for the heap: 64 a person wanted
+        cells = heat[:rows, :30] - 0.125
+        found[f"equal candidates, {name} cells"] = scene(cells, 0 * cells, max_people=15, threshold=0)
     found["a plain"] = scene(np.full((12, 14, 3), 0.5), np.zeros((6, 7, 3)))
     ridge = np.exp(-((np.arange(13) - 6.3) ** 2) / 8)
     found["a ridge"] = scene(np.repeat(ridge, 33).reshape(13, 11, 3), np.zeros((13, 11, 3)))

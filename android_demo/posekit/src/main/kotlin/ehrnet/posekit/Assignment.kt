@@ -1,5 +1,7 @@
 package ehrnet.posekit
 
+import kotlin.math.abs
+
 /**
  * The optimal assignment of rows to columns: each row to at most one column and the other way round, as many pairs as
  * the shorter side has, with the least sum of costs.
@@ -10,14 +12,14 @@ package ehrnet.posekit
  *
  * @param cost rows of equal length; may have more or fewer rows than columns, or none.
  * @return the column of each row, -1 for a row that is left over.
- * @throws IllegalArgumentException rows of different lengths, or a cost that is NaN or infinite.
+ * @throws IllegalArgumentException rows of different lengths, or a cost that is NaN or beyond ±1e300.
  */
 fun assign(cost: Array<DoubleArray>): IntArray {
     val rows = cost.size
     val columns = cost.firstOrNull()?.size ?: 0
     for (row in cost) {
         require(row.size == columns) { "cost: rows of $columns and ${row.size} columns; give all the same length" }
-        require(row.all { it.isFinite() }) { "cost: holds NaN or infinity; give a large number to pairs to avoid" }
+        require(row.all { abs(it) <= MOST }) { "cost: holds NaN or more than $MOST; give 1e10 or so to pairs to avoid" }
     }
     if (rows <= columns) return ShortestPaths(cost, columns).solve()
 
@@ -26,6 +28,8 @@ fun assign(cost: Array<DoubleArray>): IntArray {
     ShortestPaths(transposed, rows).solve().forEachIndexed { column, row -> result[row] = column }
     return result
 }
+
+private const val MOST = 1e300 // sums of such costs are finite
 
 /** Assigns the rows one after the other, at most as many as there are columns. */
 private class ShortestPaths(private val cost: Array<DoubleArray>, private val columns: Int) {
@@ -76,7 +80,6 @@ private class ShortestPaths(private val cost: Array<DoubleArray>, private val co
                     nearest = i
                 }
             }
-            check(nearest >= 0) { "costs too large to be added" }
             shortest = least
             val column = waiting[nearest]
             visitedColumns[column] = true

@@ -19,7 +19,9 @@ data class DecoderSettings(
     val refine: Boolean = true,
 ) {
     init {
-        require(nmsKernel >= 1 && nmsKernel % 2 == 1) { "nms_kernel $nmsKernel: must be a positive odd number of cells" }
+        require(nmsKernel >= 1 && nmsKernel % 2 == 1) {
+            "nms_kernel $nmsKernel: must be a positive odd number of cells"
+        }
         require(threshold >= 0) { "threshold $threshold: must be at least 0" }
         require(tagThreshold > 0) { "tag_threshold $tagThreshold: must be greater than 0" }
         require(maxPeople >= 1) { "max_people $maxPeople: must be at least 1" }

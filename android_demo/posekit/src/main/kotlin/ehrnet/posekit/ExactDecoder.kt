@@ -40,11 +40,7 @@ class ExactDecoder(private val settings: DecoderSettings, grouping: IntArray) {
         for ((keypoint, found) in candidates.withIndex()) {
             for (i in 0 until found.size) planes.place(poses[found.owners[i]], keypoint, found.cells[i], step)
         }
-        val scores = poses.map { pose ->
-            var sum = 0f
-            for (keypoint in grouping.indices) sum += pose[3 * keypoint + 2]
-            sum / grouping.size
-        }
+        val scores = poses.map(::meanScore)
         if (settings.refine && poses.isNotEmpty()) {
             val means = meanTags(candidates, tags.values, poses.size, dimensions)
             Refinement(planes, tags.values, dimensions, means).refine(poses)
@@ -152,9 +148,11 @@ private class Refinement(
         val lacking = Array(count) { keypoint ->
             poses.indices.filter { poses[it][3 * keypoint + 2] <= 0 }.map(::Search).toTypedArray()
         }
-        // What a cell's heat must exceed to be of interest to anyone.
-        val floors = FloatArray(count) { if (lacking[it].isEmpty()) Float.POSITIVE_INFINITY else Float.NEGATIVE_INFINITY }
         if (lacking.all { it.isEmpty() }) return
+        // What a cell's heat must exceed to be of interest to anyone.
+        val floors = FloatArray(count) {
+            if (lacking[it].isEmpty()) Float.POSITIVE_INFINITY else Float.NEGATIVE_INFINITY
+        }
         val values = planes.maps.values
         var cell = 0
         while (cell < values.size) {
@@ -165,8 +163,8 @@ private class Refinement(
         }
         for (keypoint in 0 until count) {
             for (search in lacking[keypoint]) {
-                if (search.cell < 0) search.cell = keypoint
-                if (values[search.cell] > 0) planes.place(poses[search.person], keypoint, search.cell, 0.25f)
+                val found = if (search.cell >= 0) search.cell else keypoint // all distances overflow: the first cell
+                if (values[found] > 0) planes.place(poses[search.person], keypoint, found, 0.25f)
             }
         }
     }

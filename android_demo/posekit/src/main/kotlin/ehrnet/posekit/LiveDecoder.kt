@@ -10,8 +10,8 @@ import kotlin.math.sqrt
  *
  * Candidates are the cells that exceed the threshold and equal the maximum of the window around them (of touching equal
  * ones, the first); they are grouped greedily by their tags; a grouped keypoint lies where a quadratic, fitted to the
- * logarithms of the 3x3 cells round the peak, has its maximum. A keypoint that a person lacks is looked for in the cells
- * of the person's own tag that exceed the threshold, for the first `maxPeople` people.
+ * logarithms of the 3x3 cells round the peak, has its maximum. A keypoint that a person lacks is looked for in the
+ * cells of the person's own tag that exceed the threshold, for the first `maxPeople` people.
  *
  * Keeps its buffers between calls: one decoder, one thread at a time.
  *
@@ -37,6 +37,7 @@ class LiveDecoder(private val settings: DecoderSettings, grouping: IntArray) {
     private var left = 0
     private var bottom = 0
     private var right = 0
+    private var tagsFinite = true
 
     /**
      * Finds the people.
@@ -88,27 +89,35 @@ class LiveDecoder(private val settings: DecoderSettings, grouping: IntArray) {
 
     /** Finds hot cells and candidates. */
     private fun scan(heatmaps: Maps, tags: FloatArray, dimensions: Int) {
+        val values = values
+        val threshold = settings.threshold
+        val usual = minOf(threshold, Float.MAX_VALUE)
         val row = width * count
-        var heatFinite = true
-        var tagsFinite = true
+        var finite = true
+        tagsFinite = true
         for (y in 0 until heatmaps.height) {
-            val inside = y in top until bottom
             val begin = y * row
             for (cell in begin until begin + row) {
                 val heat = values[cell]
-                if (heat <= settings.threshold && heat >= -Float.MAX_VALUE) continue
-                if (!heat.isFinite()) heatFinite = false
-                val x = (cell - begin) / count
-                if (!inside || x < left || x >= right) continue
-                val keypoint = cell - begin - x * count
-                val tag = tagRows[y] + tagColumns[x] + keypoint * dimensions
-                for (t in 0 until dimensions) if (!tags[tag + t].isFinite()) tagsFinite = false
-                hot[keypoint].add(cell, tag)
-                if (isPeak(cell, y, x, heat)) candidates[keypoint].add(cell, tag, heat)
+                if (abs(heat) <= usual) continue // most cells, and none that is NaN or infinite
+                if (!heat.isFinite()) finite = false
+                if (heat > threshold) visit(cell, y, heat, tags, dimensions)
             }
         }
-        requireFinite(heatFinite, "heatmaps")
+        requireFinite(finite, "heatmaps")
         requireFinite(tagsFinite, "tags")
+    }
+
+    /** Keeps a cell whose heat exceeds the threshold. */
+    private fun visit(cell: Int, y: Int, heat: Float, tags: FloatArray, dimensions: Int) {
+        val pixel = cell / count
+        val x = pixel - y * width
+        if (y < top || y >= bottom || x < left || x >= right) return
+        val keypoint = cell - pixel * count
+        val tag = tagRows[y] + tagColumns[x] + keypoint * dimensions
+        for (t in 0 until dimensions) if (!tags[tag + t].isFinite()) tagsFinite = false
+        hot[keypoint].add(cell, tag)
+        if (isPeak(cell, y, x, heat)) candidates[keypoint].add(cell, tag, heat)
     }
 
     private fun isPeak(cell: Int, y: Int, x: Int, heat: Float): Boolean {
@@ -165,12 +174,6 @@ class LiveDecoder(private val settings: DecoderSettings, grouping: IntArray) {
                 window[at++] = values[(row + (x + dx).coerceIn(left, right - 1)) * count + keypoint]
             }
         }
-    }
-
-    private fun meanScore(keypoints: FloatArray): Float {
-        var sum = 0f
-        for (keypoint in 0 until count) sum += keypoints[3 * keypoint + 2]
-        return sum / count
     }
 
     /** Makes [means] the people's mean tags. */

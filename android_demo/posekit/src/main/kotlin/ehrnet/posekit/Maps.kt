@@ -40,7 +40,8 @@ class Maps(val height: Int, val width: Int, val channels: Int, val values: Float
 data class Region(val top: Int, val left: Int, val bottom: Int, val right: Int) {
     internal fun requireWithin(maps: Maps) {
         require(top in 0..bottom && bottom <= maps.height && left in 0..right && right <= maps.width) {
-            "region ($top, $left, $bottom, $right): not top, left, bottom, right within ${maps.height} x ${maps.width} cells"
+            "region ($top, $left, $bottom, $right): not top, left, bottom, right within " +
+                "${maps.height} x ${maps.width} cells"
         }
     }
 }
@@ -57,10 +58,11 @@ internal fun checkedGrouping(grouping: IntArray): IntArray {
     return grouping.copyOf()
 }
 
-/** The number T of dimensions of [tags] (h, w, K·T) to [heatmaps] (H, W, K), after a check that both have [keypoints]. */
+/** Checks that [heatmaps] (H, W, K) and [tags] (h, w, K·T) have K = [keypoints], and gives T. */
 internal fun tagDimensions(heatmaps: Maps, tags: Maps, keypoints: Int): Int {
     require(heatmaps.channels == keypoints && tags.channels % keypoints == 0) {
-        "heatmaps ${heatmaps.shape}, tags ${tags.shape}: give $keypoints channels of heat and a multiple of them of tags"
+        "heatmaps ${heatmaps.shape}, tags ${tags.shape}: " +
+            "give (H, W, $keypoints) and (h, w, $keypoints) or a multiple of $keypoints channels of tags"
     }
     return tags.channels / keypoints
 }

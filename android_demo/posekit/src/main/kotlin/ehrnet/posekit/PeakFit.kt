@@ -3,8 +3,8 @@ package ehrnet.posekit
 import kotlin.math.ln
 
 /**
- * Where a peak lies between the cells: the maximum of a quadratic a + b x + c y + d x²/2 + e y²/2 + f x y, fitted by least
- * squares to the logarithms of the 3x3 heats around it. They make a Gaussian peak exactly quadratic.
+ * Where a peak lies between the cells: the maximum of a quadratic a + b x + c y + d x²/2 + e y²/2 + f x y, fitted by
+ * least squares to the logarithms of the 3x3 heats around it. They make a Gaussian peak exactly quadratic.
  */
 internal class PeakFit {
     private val logs = DoubleArray(9)

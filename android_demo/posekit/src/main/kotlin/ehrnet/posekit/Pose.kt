@@ -24,3 +24,10 @@ class Pose(val keypoints: FloatArray, val score: Float, val id: Int = NO_ID) {
         const val NO_ID = -1
     }
 }
+
+/** The mean of the scores of [keypoints] (x, y, score of each). */
+internal fun meanScore(keypoints: FloatArray): Float {
+    var sum = 0.0
+    for (i in 2 until keypoints.size step 3) sum += keypoints[i]
+    return (sum / (keypoints.size / 3)).toFloat()
+}

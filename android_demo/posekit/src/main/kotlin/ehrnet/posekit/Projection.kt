@@ -31,8 +31,8 @@ fun resize(maps: Maps, height: Int, width: Int): Maps {
 
 /**
  * Joins the two stages of one picture and projects them to the network input's resolution, without flip: heat-maps are
- * the mean of both stages, tags come from stage 1; what is of stage 1 is first resized to stage 2's size, then everything
- * to the result's. The twin of `ehrnet_tf.decoding.project`.
+ * the mean of both stages, tags come from stage 1; what is of stage 1 is first resized to stage 2's size, then
+ * everything to the result's. The twin of `ehrnet_tf.decoding.project`.
  *
  * Source: the test procedure of HigherHRNet (MIT), `get_multi_stage_outputs` and `aggregate_results`.
  *

@@ -49,11 +49,12 @@ class AssignmentTest {
         val mixed = Array(20) { DoubleArray(20) { if (random.nextBoolean()) 1e10 else -random.nextDouble() } }
         assertEquals(20, assign(mixed).toSet().size)
         assertEquals(8, assign(Array(8) { DoubleArray(8) { random.nextDouble() * 1e40 } }).toSet().size)
+        assertEquals(8, assign(Array(8) { DoubleArray(8) { (random.nextDouble() - 0.5) * 2e300 } }).toSet().size)
     }
 
     @Test
     fun `NaN, infinity and ragged rows are refused`() {
-        for (bad in listOf(Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY)) {
+        for (bad in listOf(Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY, -1e301)) {
             assertThrows(IllegalArgumentException::class.java) { assign(arrayOf(doubleArrayOf(0.0, bad))) }
         }
         assertThrows(IllegalArgumentException::class.java) { assign(arrayOf(DoubleArray(2), DoubleArray(3))) }

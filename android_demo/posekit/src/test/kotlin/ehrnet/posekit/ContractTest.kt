@@ -6,8 +6,8 @@ import org.junit.Assert.assertTrue
 import org.junit.Test
 
 /**
- * The decoders do what the Python ones do on the scenes of `tests/golden/live.npz`, which `python tests/android/record.py`
- * writes; Python's side of the contract is `tests/android/test_contract.py`.
+ * The decoders do what the Python ones do on the scenes of `tests/golden/live.npz`, which
+ * `python tests/android/record.py` writes; Python's side of the contract is `tests/android/test_contract.py`.
  */
 class ContractTest {
     private val golden = readGolden("live.npz")
@@ -24,7 +24,9 @@ class ContractTest {
 
         fun get(part: String) = golden.getValue("$name/$part")
 
-        fun maps(part: String) = get(part).let { Maps(it.shape[0], it.shape[1], it.shape.drop(2).product(), it.floats()) }
+        fun maps(part: String) = get(part).let {
+            Maps(it.shape[0], it.shape[1], it.shape.drop(2).product(), it.floats())
+        }
 
         fun assertPeople(kind: String, poses: List<Pose>) {
             val people = get("${kind}_people")
@@ -105,7 +107,12 @@ class ContractTest {
     }
 
     private fun settings(values: DoubleArray) = DecoderSettings(
-        values[0].toInt(), values[1].toFloat(), values[2].toFloat(), values[3].toInt(), values[4] != 0.0, values[5] != 0.0,
+        nmsKernel = values[0].toInt(),
+        threshold = values[1].toFloat(),
+        tagThreshold = values[2].toFloat(),
+        maxPeople = values[3].toInt(),
+        adjust = values[4] != 0.0,
+        refine = values[5] != 0.0,
     )
 
     private fun tolerance(expected: Float) = 2e-5f * maxOf(1f, kotlin.math.abs(expected))

@@ -12,21 +12,22 @@ class NpyArray(val shape: List<Int>, val numbers: DoubleArray, val strings: List
     fun ints() = IntArray(numbers.size) { numbers[it].toInt() }
 }
 
-/** The arrays of the repository's `tests/golden/[name]`: little-endian floats of 2, 4, 8 bytes, int64, and strings. */
+/** The arrays of the repository's `tests/golden/[name]`; the repository is looked for from the working directory up. */
 fun readGolden(name: String): Map<String, NpyArray> {
-    val golden = generateSequence(File("").absoluteFile) { it.parentFile }
-        .map { it.resolve("tests/golden/$name") }
-        .first { it.isFile }
-    return ZipFile(golden).use { zip ->
-        zip.entries().asSequence().associate { entry ->
-            entry.name.removeSuffix(".npy") to parse(zip.getInputStream(entry).use { it.readBytes() }, entry.name)
-        }
+    val files = generateSequence(File("").absoluteFile) { it.parentFile }.map { it.resolve("tests/golden/$name") }
+    return readNpz(files.firstOrNull { it.isFile } ?: error("no tests/golden/$name above ${File("").absolutePath}"))
+}
+
+/** The arrays of an .npz file by name: little-endian floats of 2, 4, 8 bytes, int64, and strings. */
+fun readNpz(file: File): Map<String, NpyArray> = ZipFile(file).use { zip ->
+    zip.entries().asSequence().associate { entry ->
+        entry.name.removeSuffix(".npy") to parse(zip.getInputStream(entry).use { it.readBytes() }, entry.name)
     }
 }
 
 private fun parse(file: ByteArray, name: String): NpyArray {
     val buffer = ByteBuffer.wrap(file).order(ByteOrder.LITTLE_ENDIAN)
-    check(buffer.getLong(0) ushr 56 == 0L && file[1] == 'N'.code.toByte()) { "$name: not an .npy file of version 1" }
+    check(buffer.getShort(6).toInt() == 1) { "$name: not an .npy file of version 1.0" }
     val header = String(file, 10, buffer.getShort(8).toInt(), Charsets.ISO_8859_1)
     check("'fortran_order': False" in header) { "$name: $header" }
     val type = Regex("'descr': '([^']+)'").find(header)!!.groupValues[1]

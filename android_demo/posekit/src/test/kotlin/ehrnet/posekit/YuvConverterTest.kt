@@ -1,5 +1,7 @@
 package ehrnet.posekit
 
+import com.sun.management.ThreadMXBean
+import java.lang.management.ManagementFactory
 import java.nio.ByteBuffer
 import java.util.Random
 import kotlin.math.abs
@@ -172,6 +174,31 @@ class YuvConverterTest {
         val first = planes.convert(90, true)
         assertEquals(listOf(5, 5, 5), listOf(planes.y, planes.u, planes.v).map { it.position() })
         assertArrayEquals(first, planes.convert(90, true))
+    }
+
+    @Test
+    fun `nothing is allocated per picture`() {
+        val planes = Planes(64, 50, uvPixelStride = 2, direct = true)
+        val pixels = IntArray(64 * 50)
+        val input = ByteBuffer.allocateDirect(3 * 32 * 32)
+        for (rotation in listOf(0, 90)) {
+            val converter = YuvConverter(64, 50, rotation, mirrored = true)
+            val fitter = PictureFitter(converter.outputWidth, converter.outputHeight, 32, 32)
+            val bytes = allocatedBy(1000) {
+                converter.convert(planes.y, planes.yRowStride, planes.u, planes.v, planes.uvRowStride, 2, pixels)
+                fitter.fit(pixels, input)
+            }
+            assertTrue("$bytes bytes by 1000 pictures", bytes < 1000)
+        }
+    }
+
+    private fun allocatedBy(times: Int, run: () -> Unit): Long {
+        val threads = ManagementFactory.getThreadMXBean() as ThreadMXBean
+        val thread = Thread.currentThread().id
+        repeat(5000) { run() }
+        val before = threads.getThreadAllocatedBytes(thread)
+        repeat(times) { run() }
+        return threads.getThreadAllocatedBytes(thread) - before
     }
 
     @Test
