@@ -195,7 +195,7 @@ class YuvConverterTest {
     private fun allocatedBy(times: Int, run: () -> Unit): Long {
         val threads = ManagementFactory.getThreadMXBean() as ThreadMXBean
         val thread = Thread.currentThread().id
-        repeat(5000) { run() }
+        repeat(10) { run() }
         val before = threads.getThreadAllocatedBytes(thread)
         repeat(times) { run() }
         return threads.getThreadAllocatedBytes(thread) - before
