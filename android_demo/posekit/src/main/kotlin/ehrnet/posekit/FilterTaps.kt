@@ -4,8 +4,8 @@ import kotlin.math.floor
 
 /**
  * Along one axis, the source pixels that each output pixel is the weighted mean of: those of bilinear sampling at the
- * output pixel's centre, with 0 beyond the picture; below half the size sampled are not source pixels but means of equal
- * parts of the axis, about two for an output pixel (`ehrnet_tf.runtime.letterbox.warp`).
+ * output pixel's centre, with 0 beyond the picture. Below half the size it is not source pixels that are sampled but
+ * means of equal parts of the axis, about two for an output pixel (`ehrnet_tf.runtime.letterbox.warp`).
  *
  * Output pixel o is made of [count]`[o]` source pixels from [first]`[o]` on, with [weights] from [offset]`[o]` on. The
  * weights of an output pixel add up to 2^[BITS], or less at the picture's edges, where black mixes in.

@@ -5,7 +5,7 @@ import kotlin.math.floor
 
 /**
  * The map from a picture to the network's input: x' = scale x + dx, y' = scale y + dy, all in pixels; continuous
- * coordinates, x right, y down, the first pixel's centre at 0.5, 0.5. The same as `ehrnet_tf.runtime.letterbox.Letterbox`.
+ * coordinates, x right, y down, the first pixel's centre at 0.5, 0.5. Same as `ehrnet_tf.runtime.letterbox.Letterbox`.
  *
  * @property scale input pixels a picture pixel.
  * @property dx where the picture's left edge lies in the input.
@@ -51,7 +51,7 @@ class Letterbox(val scale: Double, val dx: Double, val dy: Double, val imageWidt
          */
         fun fit(imageWidth: Int, imageHeight: Int, inputWidth: Int, inputHeight: Int): Letterbox {
             require(imageWidth > 0 && imageHeight > 0 && inputWidth > 0 && inputHeight > 0) {
-                "picture $imageWidth x $imageHeight, input $inputWidth x $inputHeight: each side must be at least 1 pixel"
+                "picture $imageWidth x $imageHeight, input $inputWidth x $inputHeight: no side may be less than 1 pixel"
             }
             val scale = minOf(inputHeight.toDouble() / imageHeight, inputWidth.toDouble() / imageWidth)
             val dx = (inputWidth - scale * imageWidth) / 2

@@ -14,6 +14,7 @@ import kotlinx.serialization.json.booleanOrNull
  * @throws IllegalArgumentException if they cannot be used; the message says why.
  */
 internal fun parseMetadata(json: String): ModelMetadata {
+    requireShallow(json)
     val root = Fields("metadata", Json.parseToJsonElement(json))
     root.text("task")?.let { throw IllegalArgumentException("the model's task is $it, not poses") }
     val input = root.needed("input")
@@ -43,6 +44,25 @@ internal fun parseMetadata(json: String): ModelMetadata {
     )
 }
 
+/** The JSON library recurses, and a stack that overflows is no exception to catch. */
+private fun requireShallow(json: String) {
+    var depth = 0
+    var inText = false
+    var escaped = false
+    for (character in json) {
+        when {
+            escaped -> escaped = false
+            inText && character == '\\' -> escaped = true
+            character == '"' -> inText = !inText
+            inText -> continue
+            character == '{' || character == '[' -> depth++
+            character == '}' || character == ']' -> depth--
+        }
+        require(depth <= DEEPEST) { "nested more than $DEEPEST deep" }
+    }
+}
+
+private const val DEEPEST = 64
 private val INPUT = mapOf("dtype" to "uint8", "color" to "RGB")
 private val STRIDES = mapOf("heatmaps_4" to 4, "tags" to 4, "heatmaps_2" to 2)
 private val DECODER_KEYS = setOf("nms_kernel", "threshold", "tag_threshold", "max_people", "adjust", "refine")
@@ -118,7 +138,7 @@ private fun text(element: JsonElement, key: String): String {
 private fun number(element: JsonElement): Double? =
     (element as? JsonPrimitive)?.takeUnless { it.isString }?.content?.toDoubleOrNull()?.takeIf { it.isFinite() }
 
-/** A JSON object whose values are asked for by key and type: a missing key or null gives null, another type an error. */
+/** A JSON object whose values are asked for by key and type: none or null gives null, another type an error. */
 private class Fields(private val name: String, element: JsonElement) {
     private val values: JsonObject
 

@@ -9,8 +9,8 @@ class ModelFileException(message: String, cause: Throwable? = null) : IOExceptio
 /**
  * What a .tflite file that `ehrnet export` wrote knows of itself.
  *
- * The file's input is always `image`, (1, [inputHeight], [inputWidth], 3) uint8 RGB, into which the picture is fitted by
- * a [PictureFitter]; a [PoseDecoder] makes people of its outputs.
+ * The file's input is always `image`, (1, [inputHeight], [inputWidth], 3) uint8 RGB, into which a [PictureFitter] fits
+ * the picture; a [PoseDecoder] makes people of its outputs.
  *
  * @property variant the model's name ("H-2"), null if unknown.
  * @property inputHeight pixels, a multiple of 32.

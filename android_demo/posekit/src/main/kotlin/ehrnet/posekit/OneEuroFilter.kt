@@ -4,7 +4,7 @@ import kotlin.math.PI
 import kotlin.math.abs
 
 /**
- * Low-pass filter of one noisy number whose cutoff frequency rises with the speed: steady at rest, little lag in motion.
+ * Low-pass filter of one noisy number whose cutoff frequency rises with the speed: steady at rest, prompt in motion.
  *
  * Source: Casiez, Roussel, Vogel, "1 € Filter", CHI 2012, algorithms 1 and 2.
  *

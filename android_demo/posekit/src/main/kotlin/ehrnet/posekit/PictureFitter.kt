@@ -8,7 +8,8 @@ import java.nio.ByteBuffer
  * shrinks to less than half is averaged over areas as well. Nothing is allocated per picture. For one thread at a time.
  *
  * The result is that of `ehrnet_tf.runtime.letterbox.letterbox` to 1 grey level, reckoned in another way: each output
- * pixel is a weighted mean of source pixels, whose weights (see [FilterTaps]) are the product of one for the row and one for the column.
+ * pixel is a weighted mean of source pixels, the weights ([FilterTaps]) being products of one for the row and one for
+ * the column.
  *
  * @throws IllegalArgumentException if a side is less than 1 pixel.
  */
@@ -24,7 +25,7 @@ class PictureFitter(
     private val columns = FilterTaps(imageWidth, inputWidth, box.scale, box.dx)
     private val rows = FilterTaps(imageHeight, inputHeight, box.scale, box.dy)
 
-    // Source rows that are filtered along the row: row i in lines[i % lines.size], which holds row held[i % lines.size].
+    // Source rows, filtered along the row: row i belongs into slot i % lines.size, which holds row held[slot].
     private val lines = Array(rows.most) { IntArray(CHANNELS * inputWidth) }
     private val held = IntArray(rows.most)
     private val sums = IntArray(CHANNELS * inputWidth)

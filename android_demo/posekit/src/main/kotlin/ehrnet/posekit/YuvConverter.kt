@@ -44,7 +44,8 @@ class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boo
         val downColumn = if (rowBackwards) -outputWidth else outputWidth
         rowStep = if (lying) alongRow else downColumn
         columnStep = if (lying) downColumn else alongRow
-        origin = (if (columnBackwards) outputWidth - 1 else 0) + (if (rowBackwards) (outputHeight - 1) * outputWidth else 0)
+        origin = (if (columnBackwards) outputWidth - 1 else 0) +
+            (if (rowBackwards) (outputHeight - 1) * outputWidth else 0)
     }
 
     /**
@@ -80,7 +81,8 @@ class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boo
             chromaU = ByteArray(STRIP / 2 * chromaBytes)
             chromaV = ByteArray(STRIP / 2 * chromaBytes)
         }
-        for (top in 0 until height step STRIP) {
+        for (strip in 0..(height - 1) / STRIP) { // `until ... step` would allocate a range
+            val top = strip * STRIP
             val rows = minOf(STRIP, height - top)
             copyRows(y, top, rows, width, yRowStride, luma)
             copyRows(u, top / 2, (rows + 1) / 2, chromaBytes, uvRowStride, chromaU)
@@ -90,10 +92,12 @@ class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boo
     }
 
     private fun convertStrip(start: Int, rows: Int, chromaBytes: Int, chromaStep: Int, pixels: IntArray) {
-        for (column in 0 until width step 2) {
+        for (chromaColumn in 0 until (width + 1) / 2) {
+            val column = 2 * chromaColumn
             val two = column + 1 < width
-            for (row in 0 until rows step 2) {
-                val chroma = row / 2 * chromaBytes + column / 2 * chromaStep
+            for (chromaRow in 0 until (rows + 1) / 2) {
+                val row = 2 * chromaRow
+                val chroma = chromaRow * chromaBytes + chromaColumn * chromaStep
                 val u = (chromaU[chroma].toInt() and 0xFF) - 128
                 val v = (chromaV[chroma].toInt() and 0xFF) - 128
                 val red = RED_V * v + HALF

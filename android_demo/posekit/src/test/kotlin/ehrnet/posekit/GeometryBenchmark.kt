@@ -6,14 +6,16 @@ import java.util.Random
 /**
  * Times [YuvConverter] and [PictureFitter]: median milliseconds of 200 pictures after 200 to warm up.
  *
- *     mvn -q -B -pl posekit test-compile exec:java -Dexec.classpathScope=test -Dexec.mainClass=ehrnet.posekit.GeometryBenchmarkKt
+ *     mvn -q -pl posekit test-compile dependency:build-classpath -Dmdep.outputFile=target/classpath
+ *     java -cp posekit/target/classes:posekit/target/test-classes:$(cat posekit/target/classpath) \
+ *         ehrnet.posekit.GeometryBenchmarkKt
  */
 fun main() {
     for ((width, height) in listOf(640 to 480, 1280 to 720, 1920 to 1080)) {
         for (rotation in listOf(0, 90, 180, 270)) {
             for (pixelStride in listOf(1, 2)) {
                 val ms = timeConverter(width, height, rotation, pixelStride)
-                println("YuvConverter $width x $height, $rotation degrees, pixel stride $pixelStride: %.2f ms".format(ms))
+                println("YuvConverter $width x $height, $rotation degrees, stride $pixelStride: %.2f ms".format(ms))
             }
         }
     }

@@ -1,0 +1,26 @@
+package ehrnet.posekit
+
+/** The box round a pose's present keypoints, pixels. */
+internal class PoseBox(val left: Float, val top: Float, val right: Float, val bottom: Float) {
+    val area: Float get() = (right - left) * (bottom - top)
+    val longerSide: Float get() = maxOf(right - left, bottom - top)
+}
+
+/** Null if no keypoint is present. */
+internal fun Pose.box(): PoseBox? {
+    var left = Float.POSITIVE_INFINITY
+    var top = Float.POSITIVE_INFINITY
+    var right = Float.NEGATIVE_INFINITY
+    var bottom = Float.NEGATIVE_INFINITY
+    for (k in 0 until size) {
+        if (score(k) <= 0) continue
+        left = minOf(left, x(k))
+        right = maxOf(right, x(k))
+        top = minOf(top, y(k))
+        bottom = maxOf(bottom, y(k))
+    }
+    return if (left <= right) PoseBox(left, top, right, bottom) else null
+}
+
+/** What counts as a person's size at least, pixels: COCO's "small" ends there, and jitter weighs more than shape. */
+internal const val SMALLEST_PERSON = 32f
