@@ -10,6 +10,7 @@ versions of the decoders. One thread each; time only on a machine that does noth
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import tempfile
