@@ -123,7 +123,7 @@ class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boo
     private fun clamp(value: Int): Int = minOf(maxOf(value shr BITS, 0), 255)
 
     private fun copyRows(plane: ByteBuffer, row: Int, count: Int, bytes: Int, rowStride: Int, into: ByteArray) {
-        val view: Buffer = plane // position(Int) of ByteBuffer itself is missing in Android before 14
+        val view: Buffer = plane // older Androids lack ByteBuffer.position(Int), of Java 9
         val start = view.position()
         for (k in 0 until count) {
             view.position(start + (row + k) * rowStride)
