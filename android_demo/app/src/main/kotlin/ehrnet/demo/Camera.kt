@@ -76,10 +76,7 @@ interface CameraListener {
 }
 
 /** Which way a camera looks. */
-enum class Facing(val value: Int) {
-    BACK(CameraCharacteristics.LENS_FACING_BACK),
-    FRONT(CameraCharacteristics.LENS_FACING_FRONT),
-}
+enum class Facing { BACK, FRONT }
 
 /**
  * A camera of the phone, by the framework's Camera2: open from the constructor to [close].
@@ -122,7 +119,7 @@ class Camera(
             ?.getOutputSizes(ImageFormat.YUV_420_888).orEmpty()
         val size = bestSize(sizes.asList(), shortSide) ?: return fail("the camera gives no YUV pictures")
         val sensor = known[CameraCharacteristics.SENSOR_ORIENTATION] ?: 0
-        val front = known[CameraCharacteristics.LENS_FACING] == CameraCharacteristics.LENS_FACING_FRONT
+        val front = isFront(known)
         val rate = bestRate(known[CameraCharacteristics.CONTROL_AE_AVAILABLE_TARGET_FPS_RANGES].orEmpty().asList())
         reader = ImageReader.newInstance(size.width, size.height, ImageFormat.YUV_420_888, IMAGES).apply {
             setOnImageAvailableListener({ deliver(it, sensor, front) }, handler)
@@ -133,7 +130,7 @@ class Camera(
     private fun deliver(reader: ImageReader, sensor: Int, front: Boolean) {
         if (closed) return
         val rotation = uprightRotation(sensor, displayRotation, front)
-        reader.acquireLatestImage()?.use { listener.onImage(picture.set(it), rotation, front) }
+        attempt { reader.acquireLatestImage()?.use { listener.onImage(picture.set(it), rotation, front) } }
     }
 
     private inner class Opened(private val rate: Range<Int>?) : CameraDevice.StateCallback() {
@@ -199,7 +196,7 @@ class Camera(
         } catch (error: SecurityException) {
             fail("the camera may not be used; allow it in the settings of this app (${error.firstLine()})")
         } catch (error: IllegalArgumentException) {
-            fail("the camera is gone (${error.firstLine()}); choose another one")
+            fail("the camera is gone, or its pictures are no YUV (${error.firstLine()}); choose another one")
         } catch (error: IllegalStateException) { // closed by the system meanwhile
             fail("the camera was closed (${error.firstLine()})")
         }
@@ -223,13 +220,13 @@ class Camera(
         private const val IMAGES = 3 // the one that is looked at, the newest, one that the camera writes to
         private const val CLOSING = 2000L // milliseconds
 
-        /** The first camera of either facing, id and characteristics. */
-        fun cameras(manager: CameraManager): Map<Facing, Pair<String, CameraCharacteristics>> {
-            val all = manager.cameraIdList.map { it to manager.getCameraCharacteristics(it) }
-            return Facing.entries.mapNotNull { facing ->
-                all.firstOrNull { (_, known) -> known[CameraCharacteristics.LENS_FACING] == facing.value }?.let { facing to it }
-            }.toMap()
-        }
+        /** The first camera of either facing, id and characteristics; one that is plugged in counts as facing back. */
+        private fun cameras(manager: CameraManager): Map<Facing, Pair<String, CameraCharacteristics>> =
+            manager.cameraIdList.reversed().map { it to manager.getCameraCharacteristics(it) }
+                .associateBy { (_, known) -> if (isFront(known)) Facing.FRONT else Facing.BACK }
+
+        private fun isFront(known: CameraCharacteristics) =
+            known[CameraCharacteristics.LENS_FACING] == CameraCharacteristics.LENS_FACING_FRONT
 
         /**
          * Degrees clockwise that make a picture upright on the screen.

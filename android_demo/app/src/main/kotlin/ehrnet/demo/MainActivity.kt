@@ -12,7 +12,6 @@ import android.os.Looper
 import android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS
 import android.view.Surface
 import android.view.View
-import android.widget.Button
 import android.widget.TextView
 import android.widget.Toast
 import ehrnet.posekit.KeypointSet
@@ -28,6 +27,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
     private lateinit var engine: PoseEngine
     private lateinit var poseView: PoseView
     private lateinit var panel: SettingsPanel
+    private lateinit var notices: Notices
 
     internal var camera: Camera? = null
         private set
@@ -45,6 +45,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         asked = state?.getBoolean(ASKED) ?: false
         setContentView(R.layout.main)
         poseView = findViewById(R.id.poses)
+        notices = Notices(findViewById(R.id.notice))
         poseView.onDrawn = { stages.add(Stage.DRAW, it) }
         if (app.settings.gpuOnTrial) {
             app.settings.gpuOnTrial = false
@@ -53,7 +54,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         }
         engine = PoseEngine(stages, this)
         engine.options = app.settings.options
-        panel = SettingsPanel(findViewById(R.id.panel), app.settings, app.models, ::onSetting) { choose("*/*", OPEN_MODEL) }
+        panel = SettingsPanel(findViewById(R.id.panel), app.settings, app.models, ::onSetting, ::chooseModel)
         findViewById<View>(R.id.settings).setOnClickListener { panel.toggle() }
         findViewById<View>(R.id.switch_camera).setOnClickListener { switchCamera() }
         findViewById<View>(R.id.open_picture).setOnClickListener { choose("image/*", OPEN_PICTURE) }
@@ -120,7 +121,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
 
     override fun onCameraFailure(message: String) = onMain {
         stopCamera()
-        notice(message, R.string.retry) { startCamera() }
+        notices[Cause.CAMERA] = Notice(message, R.string.retry, ::startCamera)
     }
 
     // Engine: on its thread.
@@ -132,7 +133,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         val note = network.note
         onMain {
             running = if (note == null) runs else "$runs\n$note"
-            hideNotice()
+            notices[Cause.MODEL] = null
             useShortSide(maxOf(DEFAULT_SHORT_SIDE, minOf(metadata.inputWidth, metadata.inputHeight)))
         }
     }
@@ -147,7 +148,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
 
     override fun onFailure(message: String) = onMain {
         running = null
-        notice(message, R.string.open_model) { choose("*/*", OPEN_MODEL) }
+        notices[Cause.MODEL] = Notice(message, R.string.open_model, ::chooseModel)
     }
 
     override fun onDropped(frame: Frame) = pool.recycle(frame)
@@ -156,7 +157,10 @@ class MainActivity : Activity(), CameraListener, EngineListener {
 
     private fun openModel() {
         val name = app.chosenModel()
-            ?: return notice(getString(R.string.no_model), R.string.open_model) { choose("*/*", OPEN_MODEL) }
+        if (name == null) {
+            notices[Cause.MODEL] = Notice(getString(R.string.no_model), R.string.open_model, ::chooseModel)
+            return
+        }
         model = name
         running = getString(R.string.loading, name)
         engine.open { app.openNetwork(name) }
@@ -201,7 +205,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
 
     private fun startCamera() {
         if (camera != null) return
-        if (running != null) hideNotice()
+        notices[Cause.CAMERA] = null
         camera = Camera(this, app.settings.facing, shortSide, displayRotation(), this)
     }
 
@@ -215,30 +219,21 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         requestPermissions(arrayOf(CAMERA), ASK_FOR_CAMERA)
     }
 
-    private fun explainPermission() = notice(getString(R.string.no_permission), R.string.allow) {
-        if (shouldShowRequestPermissionRationale(CAMERA)) {
-            askForCamera()
-        } else { // refused for good: only the system's settings help
-            startActivity(Intent(ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null)))
+    private fun explainPermission() {
+        notices[Cause.CAMERA] = Notice(getString(R.string.no_permission), R.string.allow) {
+            if (shouldShowRequestPermissionRationale(CAMERA)) {
+                askForCamera()
+            } else { // refused for good: only the system's settings help
+                startActivity(Intent(ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null)))
+            }
         }
     }
+
+    private fun chooseModel() = choose("*/*", OPEN_MODEL)
 
     private fun choose(type: String, code: Int) {
         val intent = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType(type)
         startActivityForResult(intent, code)
-    }
-
-    private fun notice(message: String, action: Int, act: () -> Unit) {
-        findViewById<View>(R.id.notice).visibility = View.VISIBLE
-        findViewById<TextView>(R.id.notice_text).text = message
-        findViewById<Button>(R.id.notice_action).apply {
-            setText(action)
-            setOnClickListener { act() }
-        }
-    }
-
-    private fun hideNotice() {
-        findViewById<View>(R.id.notice).visibility = View.GONE
     }
 
     private fun toast(message: String) = Toast.makeText(this, message, Toast.LENGTH_LONG).show()

@@ -27,11 +27,15 @@ class PoseView @JvmOverloads constructor(context: Context, attributes: Attribute
     fun show(frame: Frame?, poses: List<Pose> = emptyList(), keypoints: KeypointSet? = null): Frame? {
         val before = this.frame
         this.frame = frame
+        if (poses.size != this.poses.size || contentDescription == null) describe(poses.size)
         this.poses = poses
         this.keypoints = keypoints
-        contentDescription = resources.getQuantityString(R.plurals.people, poses.size, poses.size)
         invalidate()
         return before
+    }
+
+    private fun describe(people: Int) {
+        contentDescription = resources.getQuantityString(R.plurals.people, people, people)
     }
 
     override fun onDraw(canvas: Canvas) {

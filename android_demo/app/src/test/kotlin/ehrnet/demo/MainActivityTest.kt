@@ -148,7 +148,7 @@ class MainActivityTest {
         val activity = controller.get()
         assertEquals(CAMERA, shadowOf(activity).lastRequestedPermission.requestedPermissions.single())
         activity.onRequestPermissionsResult(1, arrayOf(CAMERA), intArrayOf(PERMISSION_DENIED))
-        settle()
+        settle { networks.size == 1 }
         assertNull(activity.camera)
         assertEquals(app.getString(R.string.no_permission), activity.text(R.id.notice_text))
         screenshot(activity, "permission.png")
