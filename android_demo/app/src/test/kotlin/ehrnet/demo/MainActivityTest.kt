@@ -83,11 +83,10 @@ class MainActivityTest {
             activity.onImage(cameraImage(photo.pixels(), 512, 512, 90, mirrored = false, it * 33_000_000L), 90, false)
             settle { networks[0].runs > it }
         }
-        app.settings.minScore = 0.1f
+        settle { activity.people() == "1 person" }
         val screen = screenshot(activity, "main.png")
         val figures = activity.text(R.id.figures)
         assertTrue(figures, Regex("""\d+[.,]\d fps, 1 person\ncamera \d+[.,]\d · fit .* ms\nh2_int8.tflite \(H-4 int8\), 384×384, CPU \(XNNPACK\), 4 threads""").containsMatchIn(figures))
-        assertEquals("1 person", activity.findViewById<View>(R.id.poses).contentDescription)
         assertEquals(View.GONE, activity.findViewById<View>(R.id.notice).visibility)
 
         // The picture fills the width; the nose of the skeleton lies on that of the photograph.
@@ -111,7 +110,7 @@ class MainActivityTest {
         assertTrue(camera === activity.camera && networks.size == 1)
         val photo = goldenPicture("astronaut.jpg")
         activity.onImage(cameraImage(photo.pixels(), 512, 512, 0, false), 0, false)
-        settle { networks[0].runs == 1 }
+        settle { activity.people() == "1 person" }
         activity.findViewById<Button>(R.id.settings).performClick()
         screenshot(activity, "landscape.png")
         assertTrue(activity.findViewById<View>(R.id.panel).height in 1 until activity.window.decorView.height)
@@ -174,10 +173,8 @@ class MainActivityTest {
         val uri = Uri.parse("content://files/new.tflite")
         shadowOf(app.contentResolver).registerInputStream(uri, ByteArrayInputStream(model))
         shadowOf(activity).receiveResult(chooser.intent, android.app.Activity.RESULT_OK, Intent().setData(uri))
-        settle { networks.size == 1 }
-        settle()
+        settle { activity.findViewById<View>(R.id.notice).visibility == View.GONE }
         assertEquals("new.tflite GPU 4", asked.single())
-        assertEquals(View.GONE, activity.findViewById<View>(R.id.notice).visibility)
     }
 
     @Test
@@ -227,7 +224,7 @@ class MainActivityTest {
         val activity = start().get()
         val photo = goldenPicture("astronaut.jpg")
         activity.onImage(cameraImage(photo.pixels(), 512, 512, 270, true), 270, true)
-        settle { networks[0].runs == 1 }
+        settle { activity.people() == "1 person" }
         activity.findViewById<Button>(R.id.settings).performClick()
         screenshot(activity, "settings.png")
         assertEquals("h2_int8.tflite GPU 4", asked.last())
@@ -244,9 +241,8 @@ class MainActivityTest {
         shadowOf(score).onSeekBarChangeListener.onProgressChanged(score, 90, true)
         assertEquals(Options(0.9f, smooth = false), app.settings.options)
         activity.onImage(cameraImage(IntArray(64 * 48), 64, 48, 90, false), 90, false)
-        settle { networks.last().runs == 1 }
-        settle()
-        assertEquals("0 people", activity.findViewById<View>(R.id.poses).contentDescription)
+        settle { activity.people() == "0 people" }
+        assertEquals(1, networks.last().runs)
 
         val facing = activity.camera
         activity.findViewById<Button>(R.id.switch_camera).performClick()
@@ -304,6 +300,8 @@ class MainActivityTest {
     private fun inInput(poses: List<Pose>) = poses.map { pose ->
         Pose(FloatArray(pose.keypoints.size) { if (it % 3 == 2) pose.keypoints[it] else pose.keypoints[it] * 0.75f }, pose.score)
     }
+
+    private fun MainActivity.people() = findViewById<View>(R.id.poses).contentDescription
 
     private fun MainActivity.text(id: Int) = findViewById<TextView>(id).text.toString()
 
