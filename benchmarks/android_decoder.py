@@ -10,6 +10,7 @@ versions of the decoders. One thread each; time only on a machine that does noth
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import tempfile
@@ -80,7 +81,8 @@ def kotlin(maps: dict[str, dict[str, np.ndarray]], rounds: int) -> dict[tuple[st
         mvn = ("mvn", "-q", "-B", "-f", POM, "-pl", "posekit", *goals, f"-Dmdep.outputFile={class_path}")
         subprocess.run(mvn, check=True)
         target = POM.parent / "posekit" / "target"
-        path = f"{target / 'classes'}:{target / 'test-classes'}:{class_path.read_text(encoding='utf-8').strip()}"
+        libraries = class_path.read_text(encoding="utf-8").strip()
+        path = os.pathsep.join((str(target / "classes"), str(target / "test-classes"), libraries))
         java = ("java", "-XX:+UseSerialGC", "-cp", path, "ehrnet.posekit.DecoderBenchmarkKt", file, str(rounds))
         lines = subprocess.run(java, capture_output=True, text=True, check=True).stdout.splitlines()
     found = {}

@@ -10,6 +10,19 @@ RED = np.array([(14.3, 12.6), (47.7, 19.4)])  # x, y of even keypoints of two pe
 BLUE = np.array([(17.2, 43.5), (44.1, 46.2)])  # of odd ones
 
 
+def tiny(size=(64, 64), keypoints=17, name="efficienthrnet_h-4"):
+    """A network of a few layers with the outputs of an EfficientHRNet."""
+    import keras
+
+    from ehrnet_tf.models.head import head
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((*size, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(8, 4, strides=4, activation="relu")(x)
+    return keras.Model(image, head(x, keypoints, 8), name=name)
+
+
 def paint(model):
     """Sets the weights of a tiny network: even keypoints' heat is red, odd ones' blue, their tags 20 times green."""
     layers = {layer.name.split("_")[0] + layer.name.partition("head")[2]: layer for layer in model.layers}

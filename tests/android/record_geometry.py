@@ -50,6 +50,7 @@ FITS = {  # (height, width) of picture and input
     "down by 1.3, portrait": ((83, 47), (64, 32)),
     "half": ((64, 96), (32, 48)),
     "a little less than half": ((65, 97), (32, 48)),
+    "a little more than half": ((57, 85), (32, 48)),
     "down by 2.7": ((130, 173), (64, 64)),
     "down by 2.7, portrait": ((86, 41), (32, 96)),
     "down by 4": ((128, 96), (32, 32)),
@@ -79,9 +80,13 @@ def packed(image: np.ndarray) -> np.ndarray:
 def regions() -> Arrays:
     rng = np.random.default_rng(0)
     sizes = [rng.integers(1, 2000, 2) for _ in range(300)] + [np.array(image_size) for image_size, _ in FITS.values()]
+    inputs = [rng.integers(1, 16, 2) * 32 for _ in sizes]
+    cameras = [(480, 640), (600, 800), (720, 1280), (1080, 1920), (1440, 1080), (2448, 3264)]
+    squares = range(32, 737, 32)
+    sizes += [np.array(camera) for camera in cameras for _ in squares]  # whose edges often fall between two cells
+    inputs += [np.array([side, side]) for _ in cameras for side in squares]
     rows, boxes = [], []
-    for image_size in sizes:
-        size = rng.integers(1, 16, 2) * 32
+    for image_size, size in zip(sizes, inputs, strict=True):
         stride = rng.choice([1, 2, 4, 8])
         box = fit(tuple(image_size.tolist()), tuple(size.tolist()))
         region = box.region(tuple((size // stride).tolist()), stride)

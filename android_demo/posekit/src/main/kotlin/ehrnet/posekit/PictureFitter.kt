@@ -44,7 +44,7 @@ class PictureFitter(
             "input of ${input.capacity()} bytes for $inputWidth x $inputHeight x $CHANNELS"
         }
         held.fill(NONE)
-        val view: Buffer = input // clear() and rewind() of ByteBuffer itself are missing in Android before 14
+        val view: Buffer = input // older Androids lack ByteBuffer.clear() and rewind(), of Java 9
         view.clear()
         for (row in 0 until inputHeight) {
             mixRows(pixels, row)

@@ -40,7 +40,7 @@ class PoseDecoder(private val metadata: ModelMetadata, private val exact: Boolea
         val first = maps(outputs, "heatmaps_4", COARSE)
         val second = maps(outputs, "heatmaps_2", FINE)
         val (heatmaps, tags) = project(first, second, maps(outputs, "tags", COARSE), height, width)
-        clearOutside(heatmaps, box.region(height, width, 1.0))
+        heatmaps.clearOutside(box.region(height, width, 1.0))
         return slow.decode(heatmaps, tags).map { toPicture(it, 1, box) }
     }
 
@@ -84,16 +84,6 @@ class PoseDecoder(private val metadata: ModelMetadata, private val exact: Boolea
             keypoints[3 * k + 2] = pose.score(k)
         }
         return Pose(keypoints, pose.score)
-    }
-
-    private fun clearOutside(maps: Maps, region: Region) {
-        val row = maps.width * maps.channels
-        maps.values.fill(0f, 0, region.top * row)
-        maps.values.fill(0f, region.bottom * row)
-        for (y in region.top until region.bottom) {
-            maps.values.fill(0f, y * row, y * row + region.left * maps.channels)
-            maps.values.fill(0f, y * row + region.right * maps.channels, (y + 1) * row)
-        }
     }
 
     private companion object {

@@ -37,9 +37,7 @@ class PoseSmoother(
      * @throws IllegalArgumentException if [seconds] is not finite.
      */
     fun smooth(poses: List<Pose>, seconds: Double): List<Pose> {
-        val before = clock.seconds
         val now = clock.advance(seconds)
-        if (now <= before) people.clear()
         people.values.removeIf { now - it.seen > memory }
         return poses.map { pose ->
             if (pose.id == Pose.NO_ID) {

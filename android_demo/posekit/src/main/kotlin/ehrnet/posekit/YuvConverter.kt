@@ -11,11 +11,11 @@ import java.nio.ByteBuffer
  *
  * @property width of the camera's picture, pixels.
  * @property height of the camera's picture, pixels.
- * @param rotation 0, 90, 180 or 270: the degrees clockwise that make the picture upright.
- * @param mirrored whether the upright picture is then mirrored, left and right, as people expect of a front camera.
+ * @property rotation 0, 90, 180 or 270: the degrees clockwise that make the picture upright.
+ * @property mirrored whether the upright picture is then mirrored, left and right, as people expect of a front camera.
  * @throws IllegalArgumentException for any other rotation, or a side of less than 1 pixel.
  */
-class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boolean) {
+class YuvConverter(val width: Int, val height: Int, val rotation: Int, val mirrored: Boolean) {
     /** Width of the upright picture, pixels. */
     val outputWidth: Int
 
@@ -123,7 +123,7 @@ class YuvConverter(val width: Int, val height: Int, rotation: Int, mirrored: Boo
     private fun clamp(value: Int): Int = minOf(maxOf(value shr BITS, 0), 255)
 
     private fun copyRows(plane: ByteBuffer, row: Int, count: Int, bytes: Int, rowStride: Int, into: ByteArray) {
-        val view: Buffer = plane // position(Int) of ByteBuffer itself is missing in Android before 14
+        val view: Buffer = plane // older Androids lack ByteBuffer.position(Int), of Java 9
         val start = view.position()
         for (k in 0 until count) {
             view.position(start + (row + k) * rowStride)

@@ -37,10 +37,8 @@ internal class ZipTail(file: ByteBuffer) {
         repeat(short(end + 10)) {
             check(entry + ENTRY_SIZE <= end && int(entry) == ENTRY) { "its directory is broken" }
             val nameLength = short(entry + 28)
-            val next = entry + ENTRY_SIZE + nameLength + short(entry + 30) + short(entry + 32)
-            check(next <= end) { "its directory is broken" }
             if (holds(entry + ENTRY_SIZE, nameLength, member)) return content(entry, base)
-            entry = next
+            entry += ENTRY_SIZE + nameLength + short(entry + 30) + short(entry + 32)
         }
         return null
     }

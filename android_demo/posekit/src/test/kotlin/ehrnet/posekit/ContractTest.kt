@@ -4,6 +4,7 @@ import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
+import kotlin.math.abs
 
 /**
  * The decoders do what the Python ones do on the scenes of `tests/golden/live.npz`, which
@@ -115,7 +116,8 @@ class ContractTest {
         refine = values[5] != 0.0,
     )
 
-    private fun tolerance(expected: Float) = 2e-5f * maxOf(1f, kotlin.math.abs(expected))
+    /** In cells: Python fits peaks in 32-bit floats, which differ by some 2e-5 where a peak is hardly curved. */
+    private fun tolerance(expected: Float) = 1e-4f * maxOf(1f, abs(expected))
 }
 
 internal fun List<Int>.product() = fold(1, Int::times)

@@ -35,6 +35,12 @@ class LetterboxTest {
     }
 
     @Test
+    fun `a rounding error adds no row of cells`() {
+        val box = Letterbox(scale = 0.1, dx = 0.0, dy = 0.2, imageWidth = 10, imageHeight = 1) // 0.1 + 0.2 > 0.3
+        assertEquals(Region(top = 2, left = 0, bottom = 3, right = 10), box.region(10, 10, 0.1))
+    }
+
+    @Test
     fun `a picture without pixels is refused`() {
         assertThrows(IllegalArgumentException::class.java) { Letterbox.fit(0, 5, 64, 64) }
     }

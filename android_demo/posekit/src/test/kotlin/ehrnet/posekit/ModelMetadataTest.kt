@@ -174,6 +174,14 @@ class ModelMetadataTest {
     }
 
     @Test
+    fun `a changed letter is noticed`() {
+        val file = recorded[0].copyOf()
+        val at = String(file, Charsets.ISO_8859_1).indexOf("\"int8\"")
+        file[at + 1] = 'u'.code.toByte()
+        assertTrue("checksum is wrong" in refusal(file))
+    }
+
+    @Test
     fun `flipped bits and random bytes give a ModelFileException or sound metadata`() {
         val random = Random(0)
         var refused = 0
