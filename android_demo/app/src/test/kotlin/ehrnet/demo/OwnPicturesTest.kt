@@ -20,7 +20,7 @@ import java.nio.ByteBuffer
  *
  *     EHRNET_MODEL=pose.tflite EHRNET_PICTURES=folder make test-android
  *
- * writes drawings and JSON to app/target/screens/own.
+ * writes drawings and JSON to app/target/screens/own. Relative paths are those of the repository's root.
  */
 @RunWith(RobolectricTestRunner::class)
 @Config(shadows = [ShadowInterpreter::class, ShadowInterpreterImpl::class], instrumentedPackages = ["org.tensorflow.lite"])
@@ -31,13 +31,14 @@ class OwnPicturesTest {
     @Test
     fun `people in one's own pictures`() {
         assumeTrue("EHRNET_MODEL and EHRNET_PICTURES are not set", model != null && pictures != null)
+        checkNotNull(Repository.python) { "no Python with LiteRT: run `make env`, or set EHRNET_PYTHON" }
         val folder = File(Repository.screens, "own").apply { mkdirs() }
-        val bytes = File(model).readBytes()
+        val bytes = Repository.root.resolve(model).readBytes()
         val content = ByteBuffer.allocateDirect(bytes.size).put(bytes).rewind() as ByteBuffer
         LiteRtNetwork.Opener().open(content, model, Device.CPU, 2).use { network ->
             val metadata = network.metadata
             val decoder = PoseDecoder(metadata)
-            val files = File(pictures).listFiles { file -> file.extension.lowercase() in setOf("jpg", "jpeg", "png") }!!
+            val files = Repository.root.resolve(pictures).listFiles { file -> file.extension.lowercase() in KINDS }.orEmpty()
             assertTrue("$pictures: no pictures", files.isNotEmpty())
             for (file in files.sorted()) {
                 val options = BitmapFactory.Options().apply { inScaled = false }
@@ -51,5 +52,9 @@ class OwnPicturesTest {
                 File(folder, "${file.nameWithoutExtension}.json").writeText(json)
             }
         }
+    }
+
+    private companion object {
+        val KINDS = setOf("jpg", "jpeg", "png")
     }
 }
