@@ -58,6 +58,8 @@ case ${1:-} in
     sed -nE 's/^\[(INFO|WARNING)\] (Tests run: [0-9]+, Failures: [0-9]+, Errors: [0-9]+, Skipped: [0-9]+)$/\2/p' "$log" |
       awk -F'[:,]' -v s=$SECONDS '{run += $2; skipped += $8}
         END {printf "Android demo: %d tests passed, %d skipped, in %d s\n", run - skipped, skipped, s; exit run == 0}'
+    { grep -oh '<skipped message="[^"]*"' {posekit,app}/target/surefire-reports/*.xml || true; } | sort | uniq -c |
+      sed -E 's/^ *([0-9]+) <skipped message="(.*)"$/  \1 skipped: \2/'
     ;;
   apk)
     need javac:default-jdk-headless mvn:maven aapt2:aapt zipalign:zipalign apksigner:apksigner
