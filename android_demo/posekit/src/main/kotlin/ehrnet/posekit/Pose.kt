@@ -20,6 +20,12 @@ class Pose(val keypoints: FloatArray, val score: Float, val id: Int = NO_ID) {
 
     fun score(keypoint: Int): Float = keypoints[3 * keypoint + 2]
 
+    /** The same person in a picture whose sides are [scaleX] and [scaleY] times as long. */
+    fun scaled(scaleX: Double, scaleY: Double): Pose {
+        val scale = doubleArrayOf(scaleX, scaleY, 1.0)
+        return Pose(FloatArray(keypoints.size) { (keypoints[it] * scale[it % 3]).toFloat() }, score, id)
+    }
+
     companion object {
         const val NO_ID = -1
     }

@@ -6,6 +6,9 @@ package ehrnet.posekit
  * What the maps show outside the picture was never trained and counts as empty. One decoder, one thread at a time.
  *
  * @param metadata the model's.
+ * A keypoint that was not found is 0 in all three numbers, with either decoder; Python's exact decoder leaves its place at the
+ * corner of the input instead (its score is 0, too).
+ *
  * @param exact whether maps are decoded as for measuring AP, by [project] and [ExactDecoder] at the input's resolution,
  *   instead of by [LiveDecoder]; of no effect on the graph POSES, whose decoder is inside.
  */

@@ -26,6 +26,13 @@ class PoseJsonTest {
     }
 
     @Test
+    fun `people of a reduced picture in that of the file`() {
+        val found = Pose(floatArrayOf(1.5f, 2f, .5f), .25f, 7).scaled(2.0, 3.0)
+        assertEquals(listOf(3f, 6f, .5f, .25f), found.keypoints.asList() + found.score)
+        assertEquals(7, found.id)
+    }
+
+    @Test
     fun `what is no pose of this set is refused`() {
         assertThrows(IllegalArgumentException::class.java) { json(Pose(FloatArray(6), 1f)) }
         assertThrows(IllegalArgumentException::class.java) { json(Pose(floatArrayOf(0f, Float.NaN, 1f), 1f)) }
