@@ -11,6 +11,7 @@ import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.FloatBuffer
+import kotlin.random.Random
 
 /**
  * A .tflite file of `ehrnet export` in LiteRT's (TensorFlow Lite's) interpreter.
@@ -79,7 +80,7 @@ class LiteRtNetwork private constructor(
             var note: String? = null
             if (device == Device.GPU) {
                 try {
-                    return openOnGpu(model, metadata)
+                    return openOnGpu(model, metadata, threads)
                 } catch (error: Exception) {
                     note = "no GPU: ${error.firstLine()}"
                 } catch (error: LinkageError) { // the GPU library lacks a part on this device
@@ -95,15 +96,21 @@ class LiteRtNetwork private constructor(
             }
         }
 
-        private fun openOnGpu(model: ByteBuffer, metadata: ModelMetadata): Network {
+        private fun openOnGpu(model: ByteBuffer, metadata: ModelMetadata, threads: Int): Network {
             val options = GpuDelegateFactory.Options()
                 .setPrecisionLossAllowed(true) // float16: as accurate, and twice as fast
                 .setQuantizedModelsAllowed(true)
                 .setInferencePreference(GpuDelegateFactory.Options.INFERENCE_PREFERENCE_SUSTAINED_SPEED)
             val delegate = GpuDelegate(options)
             return tried(delegate) {
-                val interpreter = Interpreter(model, Interpreter.Options().addDelegate(delegate))
-                tried(interpreter) { LiteRtNetwork(metadata, "GPU", null, interpreter, delegate).apply { run() } }
+                val interpreter = Interpreter(model, Interpreter.Options().addDelegate(delegate).setNumThreads(threads))
+                tried(interpreter) {
+                    LiteRtNetwork(metadata, "GPU (the CPU for what it lacks)", null, interpreter, delegate).apply {
+                        input.put(Random(0).nextBytes(input.capacity())) // noise: in a black picture nothing overflows
+                        val finite = run().values.all { output -> output.all { it.isFinite() } }
+                        check(finite) { "its results are not finite (float16 overflows?)" }
+                    }
+                }
             }
         }
 

@@ -6,6 +6,7 @@ import ehrnet.posekit.PoseDecoder
 import ehrnet.posekit.YuvConverter
 import kotlinx.serialization.json.jsonObject
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertNotEquals
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Assume.assumeTrue
@@ -16,13 +17,18 @@ import org.robolectric.RobolectricTestRunner
 import org.robolectric.annotation.Config
 import java.io.File
 import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import java.util.zip.CRC32
 
 /** From the camera's picture to poses with real exported files and LiteRT, against what Python finds. */
 @RunWith(RobolectricTestRunner::class)
 @Config(shadows = [ShadowInterpreter::class, ShadowInterpreterImpl::class], instrumentedPackages = ["org.tensorflow.lite"])
 class LiteRtNetworkTest {
     @Before
-    fun needsPython() = assumeTrue("no Python with LiteRT: run `make env`, or set EHRNET_PYTHON", Repository.python != null)
+    fun needsPython() {
+        assumeTrue("no Python with LiteRT: run `make env`, or set EHRNET_PYTHON", Repository.python != null)
+        ShadowInterpreter.gpu = Gpu.REFUSES
+    }
 
     @Test
     fun `every kind of file finds what Python finds, whichever way the camera lies`() {
@@ -73,11 +79,42 @@ class LiteRtNetworkTest {
         val said = assertThrows(ModelFileException::class.java) { open(broken, "broken.tflite") }.message!!
         assertTrue(said, said.startsWith("broken.tflite: LiteRT cannot run it (") && '\n' !in said)
 
-        // The metadata of a network of 384 x 384 behind one of 64 x 64.
+        // The metadata of a network of 96 x 64 behind one of 64 x 64, with the checksum that they need.
         val text = String(content, Charsets.ISO_8859_1)
-        val other = text.replace("\"height\": 64", "\"height\": 96").toByteArray(Charsets.ISO_8859_1)
+        val json = text.substring(text.indexOf("ehrnet.json") + "ehrnet.json".length, text.indexOf("PK\u0001\u0002"))
+        val otherJson = json.replace("\"height\": 64", "\"height\": 96")
+        assertNotEquals(json, otherJson)
+        val other = text.replace(json, otherJson).replace(checksum(json), checksum(otherJson)).toByteArray(Charsets.ISO_8859_1)
         val strange = assertThrows(ModelFileException::class.java) { open(other, "other.tflite") }.message!!
-        assertTrue(strange, strange.startsWith("other.tflite: "))
+        val shapes = "its input is 1x64x64x3 UINT8, not 1x96x64x3 UINT8"
+        assertEquals("other.tflite: LiteRT cannot run it ($shapes); export it again", strange)
+    }
+
+    @Test
+    fun `a GPU that takes the network leaves what it lacks to the CPU's threads`() {
+        ShadowInterpreter.gpu = Gpu.WORKS
+        open("painted_float32.tflite", Device.GPU).use { network ->
+            assertEquals("GPU (the CPU for what it lacks)", network.runsOn)
+            assertEquals(null, network.note)
+        }
+        assertEquals(2, ShadowInterpreter.threads)
+    }
+
+    @Test
+    fun `a GPU whose results are not finite leaves the network on the CPU, and says so`() {
+        ShadowInterpreter.gpu = Gpu.OVERFLOWS
+        open("painted_float32.tflite", Device.GPU).use { network ->
+            assertEquals("CPU (XNNPACK), 2 threads", network.runsOn)
+            assertEquals("no GPU: its results are not finite (float16 overflows?)", network.note)
+            assertTrue(network.run().values.all { output -> output.all { it.isFinite() } })
+        }
+        assertEquals(ShadowInterpreter.opened, ShadowInterpreter.closed)
+    }
+
+    private fun checksum(member: String): String {
+        val sum = CRC32().apply { update(member.toByteArray(Charsets.ISO_8859_1)) }.value.toInt()
+        val bytes = ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putInt(sum).array()
+        return String(bytes, Charsets.ISO_8859_1)
     }
 
     private fun open(name: String, device: Device) =

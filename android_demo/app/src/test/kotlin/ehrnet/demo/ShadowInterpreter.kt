@@ -24,6 +24,7 @@ import java.nio.FloatBuffer
  */
 @Implements(Interpreter::class)
 class ShadowInterpreter : ShadowInterpreterImpl() {
+    private var onGpu = false
     private lateinit var process: Process
     private lateinit var answers: DataInputStream
     private lateinit var inputs: Map<String, Tensor>
@@ -31,7 +32,9 @@ class ShadowInterpreter : ShadowInterpreterImpl() {
 
     @Implementation
     fun __constructor__(model: ByteBuffer, options: Interpreter.Options) {
-        require(options.delegates.isEmpty()) { "Internal error: Failed to apply delegate" } // as on a phone without a GPU
+        onGpu = options.delegates.isNotEmpty()
+        require(!onGpu || gpu != Gpu.REFUSES) { "Internal error: Failed to apply delegate" }
+        threads = options.numThreads
         val file = File.createTempFile("model", ".tflite").apply { deleteOnExit() }
         RandomAccessFile(file, "rw").use { it.channel.write(model.duplicate().rewind() as ByteBuffer) }
         val server = File(Repository.root, "android_demo/checks/litert_server.py")
@@ -67,6 +70,7 @@ class ShadowInterpreter : ShadowInterpreterImpl() {
             val target = wanted[name] as FloatBuffer? ?: continue
             require(target.remaining() * 4 >= values.size) { "Cannot copy $name to $target" }
             target.put(ByteBuffer.wrap(values).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer())
+            if (onGpu && gpu == Gpu.OVERFLOWS) target.put(target.position() - 1, Float.NaN)
         }
     }
 
@@ -88,8 +92,13 @@ class ShadowInterpreter : ShadowInterpreterImpl() {
     companion object {
         var opened = 0
         var closed = 0
+        var threads = 0 // of the interpreter that was opened last
+        var gpu = Gpu.REFUSES
     }
 }
+
+/** What the phone's GPU does with a network; the CPU stands for it. OVERFLOWS: its float16 does. */
+enum class Gpu { REFUSES, WORKS, OVERFLOWS }
 
 /** The class behind [Interpreter], which is not public and has what closes it. */
 @Implements(className = "org.tensorflow.lite.InterpreterImpl")
