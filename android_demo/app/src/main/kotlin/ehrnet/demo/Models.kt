@@ -27,6 +27,17 @@ class Models(private val context: Context) {
         return (opened + shipped).distinct()
     }
 
+    /** The file that the user [wanted], or the first there is; null if there is none. */
+    fun chosen(wanted: String?): String? = names().let { names -> wanted?.takeIf { it in names } ?: names.firstOrNull() }
+
+    /** Whether a file was opened from storage, and so can be removed. */
+    fun isOpened(name: String): Boolean = File(folder, name).isFile
+
+    /** Deletes the copy of a file that was opened from storage; a network that runs it goes on. */
+    fun remove(name: String) {
+        File(folder, name).delete()
+    }
+
     /**
      * The content of a file, mapped into memory where it can be.
      *
@@ -50,8 +61,9 @@ class Models(private val context: Context) {
     fun add(uri: Uri): String {
         val name = displayName(uri)
         folder.mkdirs()
-        val copy = File(folder, "$name.part")
+        var copy: File? = null
         try {
+            copy = File.createTempFile("model", ".part", context.cacheDir) // of its own: a file may be opened twice at once
             val source = context.contentResolver.openInputStream(uri) ?: throw FileNotFoundException("no content")
             source.use { from -> copy.outputStream().use { from.copyTo(it) } }
             FileInputStream(copy).use { ModelMetadata.read(map(it, 0, copy.length()), name) }
@@ -65,7 +77,7 @@ class Models(private val context: Context) {
         } catch (error: SecurityException) {
             throw ModelFileException("$name: may not be read; choose it again", error)
         } finally {
-            copy.delete()
+            copy?.delete()
         }
     }
 
@@ -90,7 +102,7 @@ class Models(private val context: Context) {
         val shown = context.contentResolver.query(uri, columns, null, null, null)?.use {
             if (it.moveToFirst()) it.getString(0) else null
         }
-        return File(shown ?: uri.lastPathSegment ?: "model$SUFFIX").name
+        return File(shown ?: uri.lastPathSegment.orEmpty()).name.ifBlank { "model$SUFFIX" }
     }
 
     private companion object {

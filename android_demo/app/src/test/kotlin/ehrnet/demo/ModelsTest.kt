@@ -58,6 +58,41 @@ class ModelsTest {
     }
 
     @Test
+    fun `two copies of one name at once do not meet`() {
+        val first = Uri.parse("content://slow/mine.tflite")
+        val second = Uri.parse("content://files/mine.tflite")
+        shadowOf(app.contentResolver).registerInputStream(second, ByteArrayInputStream(content))
+        val slow = object : InputStream() {
+            private val bytes = ByteArrayInputStream(content)
+
+            override fun read(): Int {
+                if (bytes.available() == content.size / 2) assertEquals("mine.tflite", models.add(second))
+                return bytes.read()
+            }
+
+            override fun read(target: ByteArray, offset: Int, length: Int): Int {
+                if (bytes.available() == 0) return -1
+                target[offset] = read().toByte()
+                return 1
+            }
+        }
+        shadowOf(app.contentResolver).registerInputStream(first, slow)
+        assertEquals("mine.tflite", models.add(first))
+        assertEquals(content.size, models.content("mine.tflite").remaining())
+        assertEquals(listOf("mine.tflite"), models.names())
+    }
+
+    @Test
+    fun `a model without a name gets one, and can be removed`() {
+        val uri = Uri.parse("content://files/ ")
+        shadowOf(app.contentResolver).registerInputStream(uri, ByteArrayInputStream(content))
+        assertEquals("model.tflite", models.add(uri))
+        assertTrue(models.isOpened("model.tflite"))
+        models.remove("model.tflite")
+        assertEquals(emptyList<String>(), models.names())
+    }
+
+    @Test
     fun `a model that is gone is named`() {
         val said = assertThrows(ModelFileException::class.java) { models.content("gone.tflite") }.message!!
         assertTrue(said, said.startsWith("gone.tflite: no such model"))
