@@ -10,6 +10,7 @@ import android.os.Bundle
 import android.os.Handler
 import android.os.Looper
 import android.os.Parcelable
+import android.util.Size
 import android.view.View
 import android.widget.TextView
 import ehrnet.posekit.KeypointSet
@@ -27,6 +28,7 @@ class PictureActivity : Activity(), EngineListener {
     private lateinit var poseView: PoseView
     private var found: Found? = null
     private var failed = false
+    @Volatile private var original = Size(0, 0) // of the picture, which the frame may show reduced
 
     private class Found(val frame: Frame, val poses: List<Pose>, val keypoints: KeypointSet)
 
@@ -34,9 +36,11 @@ class PictureActivity : Activity(), EngineListener {
         super.onCreate(state)
         setContentView(R.layout.picture)
         poseView = findViewById(R.id.poses)
-        findViewById<View>(R.id.share_image).setOnClickListener { share("poses.jpg", "image/jpeg", ::writeImage) }
-        findViewById<View>(R.id.share_json).setOnClickListener { share("poses.json", "application/json", ::writeJson) }
-        engine.options = app.settings.options
+        findViewById<View>(R.id.share_image).setOnClickListener { share("jpg", "image/jpeg", ::writeImage) }
+        findViewById<View>(R.id.share_json).setOnClickListener { share("json", "application/json", ::writeJson) }
+        app.takeWarning()?.let(::tell)
+        thread(name = "clean") { SharedFiles.deleteOld(this) }
+        engine.options = app.settings.options.copy(smooth = false, track = false)
         val model = app.chosenModel()
         val picture = intent.data ?: sharedPicture()
         when {
@@ -57,7 +61,9 @@ class PictureActivity : Activity(), EngineListener {
 
     private fun read(picture: Uri) {
         try {
-            val bitmap = Pictures.read(contentResolver, picture)
+            val read = Pictures.read(contentResolver, picture)
+            original = Size(read.width, read.height)
+            val bitmap = read.bitmap
             val frame = Frame(bitmap.width, bitmap.height)
             bitmap.getPixels(frame.pixels, 0, frame.width, 0, 0, frame.width, frame.height)
             bitmap.recycle()
@@ -66,6 +72,8 @@ class PictureActivity : Activity(), EngineListener {
             engine.submit(frame)
         } catch (error: IOException) {
             onMain { fail(error.firstLine()) }
+        } catch (error: Exception) { // of the app that holds the picture, or of the decoder
+            onMain { fail("the picture cannot be read (${error.firstLine()}); choose another one") }
         } catch (error: OutOfMemoryError) {
             onMain { fail("not enough memory for this picture; choose a smaller one") }
         }
@@ -77,40 +85,63 @@ class PictureActivity : Activity(), EngineListener {
         found = Found(frame, poses, keypoints)
         poseView.show(frame, poses, keypoints)
         say(resources.getQuantityString(R.plurals.people, poses.size, poses.size))
-        findViewById<View>(R.id.share_image).isEnabled = true
-        findViewById<View>(R.id.share_json).isEnabled = true
+        allowSharing(true)
     }
 
     override fun onFailure(message: String) = onMain { fail(message) }
 
     override fun onDropped(frame: Frame) = Unit
 
-    private fun share(name: String, type: String, write: (Found, File) -> Unit) {
+    private fun share(extension: String, type: String, write: (Found, File) -> Unit) {
         val found = found ?: return
+        allowSharing(false) // until it is written
         thread(name = "share") {
-            try {
-                val file = File(SharedFiles.folder(this).apply { mkdirs() }, name)
+            val file = SharedFiles.create(this, extension)
+            val problem = try {
                 write(found, file)
-                val uri = SharedFiles.uri(this, file)
-                val send = Intent(Intent.ACTION_SEND).setType(type).putExtra(Intent.EXTRA_STREAM, uri)
-                    .addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
-                send.clipData = ClipData.newRawUri(name, uri)
-                onMain { startActivity(Intent.createChooser(send, null)) }
+                null
             } catch (error: IOException) {
-                onMain { say("the result cannot be written (${error.firstLine()}); is the storage full?") }
+                "the result cannot be written (${error.firstLine()}); is the storage full?"
+            } catch (error: Exception) {
+                "the result cannot be written (${error.firstLine()})"
+            } catch (error: OutOfMemoryError) {
+                "not enough memory to draw into this picture; share the JSON, or choose a smaller picture"
+            }
+            if (problem != null) file.delete()
+            onMain {
+                allowSharing(true)
+                if (problem == null) send(file, type) else say(problem)
             }
         }
+    }
+
+    private fun send(file: File, type: String) {
+        val uri = SharedFiles.uri(this, file)
+        val send = Intent(Intent.ACTION_SEND).setType(type).putExtra(Intent.EXTRA_STREAM, uri)
+            .addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
+        send.clipData = ClipData.newRawUri(file.name, uri)
+        tryStart(Intent.createChooser(send, null), R.string.no_receiver)
     }
 
     private fun writeImage(found: Found, file: File) {
         val drawn = found.frame.bitmap.copy(Bitmap.Config.ARGB_8888, true)
         PosePainter().draw(Canvas(drawn), found.poses, found.keypoints, drawn.width, drawn.height, 1f)
-        file.outputStream().use { drawn.compress(Bitmap.CompressFormat.JPEG, JPEG_QUALITY, it) }
+        val written = file.outputStream().use { drawn.compress(Bitmap.CompressFormat.JPEG, JPEG_QUALITY, it) }
         drawn.recycle()
+        if (!written) throw IOException("JPEG")
     }
 
-    private fun writeJson(found: Found, file: File) =
-        file.writeText(posesToJson(found.poses, found.keypoints, found.frame.width, found.frame.height))
+    private fun writeJson(found: Found, file: File) {
+        val scaleX = original.width.toDouble() / found.frame.width
+        val scaleY = original.height.toDouble() / found.frame.height
+        val poses = found.poses.map { it.scaled(scaleX, scaleY) }
+        file.writeText(posesToJson(poses, found.keypoints, original.width, original.height))
+    }
+
+    private fun allowSharing(allowed: Boolean) {
+        findViewById<View>(R.id.share_image).isEnabled = allowed
+        findViewById<View>(R.id.share_json).isEnabled = allowed
+    }
 
     @Suppress("DEPRECATION") // what there is before Android 13
     private fun sharedPicture(): Uri? = intent.getParcelableExtra<Parcelable>(Intent.EXTRA_STREAM) as? Uri

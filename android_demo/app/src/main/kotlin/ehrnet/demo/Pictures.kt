@@ -10,6 +10,14 @@ import java.io.FileNotFoundException
 import java.io.IOException
 import java.io.InputStream
 
+/**
+ * A picture of the gallery, upright.
+ *
+ * @property width of the file's picture, which [bitmap] may show reduced, pixels.
+ * @property height likewise.
+ */
+class Picture(val bitmap: Bitmap, val width: Int, val height: Int)
+
 /** Reads pictures of the gallery. */
 object Pictures {
     private const val MOST_PIXELS = 8_000_000L
@@ -19,14 +27,16 @@ object Pictures {
      *
      * @throws IOException it cannot be read; the message is for people.
      */
-    fun read(resolver: ContentResolver, uri: Uri): Bitmap {
+    fun read(resolver: ContentResolver, uri: Uri): Picture {
         val bounds = BitmapFactory.Options().apply { inJustDecodeBounds = true }
         open(resolver, uri) { BitmapFactory.decodeStream(it, null, bounds) }
         if (bounds.outWidth <= 0 || bounds.outHeight <= 0) throw unreadable(uri)
         val options = BitmapFactory.Options().apply { inSampleSize = reduction(bounds.outWidth, bounds.outHeight) }
         val bitmap = open(resolver, uri) { BitmapFactory.decodeStream(it, null, options) } ?: throw unreadable(uri)
         val orientation = open(resolver, uri) { orientation(it) }
-        return upright(bitmap, orientation)
+        val turned = orientation in ExifInterface.ORIENTATION_TRANSPOSE..ExifInterface.ORIENTATION_ROTATE_270
+        val (width, height) = if (turned) bounds.outHeight to bounds.outWidth else bounds.outWidth to bounds.outHeight
+        return Picture(upright(bitmap, orientation), width, height)
     }
 
     /** The smallest power of two by which both sides must be divided. */

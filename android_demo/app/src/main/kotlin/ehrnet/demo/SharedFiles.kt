@@ -10,6 +10,9 @@ import android.os.ParcelFileDescriptor
 import android.provider.OpenableColumns
 import java.io.File
 import java.io.FileNotFoundException
+import java.time.LocalDateTime
+import java.time.format.DateTimeFormatter
+import java.util.Locale
 
 /** Lets other apps read the files that the user shares with them, and no others. */
 class SharedFiles : ContentProvider() {
@@ -48,8 +51,22 @@ class SharedFiles : ContentProvider() {
     }
 
     companion object {
+        private const val KEPT = 24 * 3600 * 1000L // milliseconds; a receiver may read long after it was sent
+
         /** Where shared files are written. */
         fun folder(context: Context) = File(context.cacheDir, "shared")
+
+        /** A file to write to, with a name of its own: what was shared before is left as it was. */
+        fun create(context: Context, extension: String): File {
+            val time = LocalDateTime.now().format(DateTimeFormatter.ofPattern("yyyyMMdd-HHmmss-SSS", Locale.ROOT))
+            return File(folder(context).apply { mkdirs() }, "poses-$time.$extension")
+        }
+
+        /** Deletes what was shared more than a day ago. */
+        fun deleteOld(context: Context) {
+            val oldest = System.currentTimeMillis() - KEPT
+            folder(context).listFiles().orEmpty().filter { it.lastModified() < oldest }.forEach { it.delete() }
+        }
 
         /** How other apps address a file in [folder]. */
         fun uri(context: Context, file: File): Uri =

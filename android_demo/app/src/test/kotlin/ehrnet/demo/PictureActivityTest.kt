@@ -11,12 +11,15 @@ import android.provider.OpenableColumns
 import android.view.View
 import android.widget.Button
 import android.widget.TextView
+import ehrnet.posekit.Letterbox
 import ehrnet.posekit.ModelMetadata
 import ehrnet.posekit.Pose
 import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
+import org.junit.Assert.assertNull
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Before
@@ -26,9 +29,15 @@ import org.robolectric.Robolectric
 import org.robolectric.RobolectricTestRunner
 import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
+import org.robolectric.annotation.Config
+import org.robolectric.annotation.Implementation
+import org.robolectric.annotation.Implements
+import org.robolectric.shadows.ShadowNativeBitmap
 import java.io.ByteArrayInputStream
+import java.io.ByteArrayOutputStream
 import java.io.File
 import java.io.FileNotFoundException
+import java.io.OutputStream
 
 @RunWith(RobolectricTestRunner::class)
 class PictureActivityTest {
@@ -90,6 +99,75 @@ class PictureActivityTest {
         val activity = Robolectric.buildActivity(PictureActivity::class.java, Intent()).setup().get()
         assertEquals("no picture was given; choose one", status(activity))
         assertFalse(activity.findViewById<View>(R.id.share_image).isEnabled)
+    }
+
+    @Test
+    fun `the JSON of a large photograph is that of the file, upright`() {
+        // 4000 x 2400 pixels are looked at as 2000 x 1200; EXIF says that they lie on their side.
+        val exif = byteArrayOf(
+            -1, 0xE1.toByte(), 0, 34, 'E'.code.toByte(), 'x'.code.toByte(), 'i'.code.toByte(), 'f'.code.toByte(), 0, 0,
+            'I'.code.toByte(), 'I'.code.toByte(), 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0,
+        )
+        val jpeg = ByteArrayOutputStream().also {
+            Bitmap.createBitmap(4000, 2400, Bitmap.Config.ARGB_8888).compress(Bitmap.CompressFormat.JPEG, 50, it)
+        }.toByteArray()
+        val activity = open(jpeg.copyOf(2) + exif + jpeg.copyOfRange(2, jpeg.size))
+        settle { activity.findViewById<View>(R.id.share_json).isEnabled }
+        val frame = activity.findViewById<PoseView>(R.id.poses).frame!!
+        assertEquals(listOf(1200, 2000), listOf(frame.width, frame.height))
+        val json = Json.parseToJsonElement(shared(activity, R.id.share_json, "application/json").decodeToString()).jsonObject
+        assertEquals("[4000,2400]", json.getValue("image_size").toString())
+        val person = json.getValue("people").jsonArray.single().jsonObject
+        assertEquals(setOf("score", "keypoints"), person.keys) // an id is of no meaning in one picture
+        val box = Letterbox.fit(2400, 4000, 384, 384)
+        val found = posesOf(json, metadata.keypoints).single()
+        for (k in 0 until 17) {
+            if (found.score(k) == 0f) continue
+            assertEquals(box.toImageX(astronaut[0].x(k) * 0.75).toFloat(), found.x(k), 0.01f)
+            assertEquals(box.toImageY(astronaut[0].y(k) * 0.75).toFloat(), found.y(k), 0.01f)
+        }
+    }
+
+    @Test
+    fun `every result has a file of its own, and old ones are deleted`() {
+        val folder = SharedFiles.folder(app).apply { mkdirs() }
+        val old = File(folder, "poses-1.jpg").apply { writeText("old") }
+        assertTrue(old.setLastModified(System.currentTimeMillis() - 25 * 3600 * 1000L))
+        val recent = File(folder, "poses-2.jpg").apply { writeText("still read by a receiver") }
+        val activity = open(photo)
+        settle { activity.findViewById<View>(R.id.share_json).isEnabled && !old.exists() }
+        repeat(2) { shared(activity, R.id.share_json, "application/json") }
+        val names = folder.list()!!.toSet()
+        assertEquals("$names", 3, names.size)
+        assertTrue(recent.name in names)
+
+        activity.findViewById<Button>(R.id.share_json).performClick()
+        assertFalse(activity.findViewById<View>(R.id.share_json).isEnabled)
+        assertFalse(activity.findViewById<View>(R.id.share_image).isEnabled)
+        settle { activity.findViewById<View>(R.id.share_json).isEnabled }
+    }
+
+    @Test
+    @Config(shadows = [FullStorage::class])
+    fun `an image that cannot be written is not shared`() {
+        val activity = open(photo)
+        settle { activity.findViewById<View>(R.id.share_image).isEnabled }
+        for ((error, said) in mapOf(null to "is the storage full?", OutOfMemoryError() to "not enough memory")) {
+            FullStorage.error = error
+            activity.findViewById<Button>(R.id.share_image).performClick()
+            settle { activity.findViewById<View>(R.id.share_image).isEnabled }
+            val status = activity.findViewById<TextView>(R.id.status).text
+            assertTrue("$status", said in status)
+            assertNull(shadowOf(activity).peekNextStartedActivity())
+            assertEquals(0, SharedFiles.folder(app).list()!!.size)
+        }
+    }
+
+    @Test
+    fun `what the app that holds the picture throws is said`() {
+        val uri = Uri.parse("content://strange/1")
+        shadowOf(app.contentResolver).registerInputStreamSupplier(uri) { throw IllegalStateException("not signed in") }
+        assertEquals("the picture cannot be read (not signed in); choose another one", status(open(uri)))
     }
 
     @Test
@@ -160,5 +238,19 @@ class PictureActivityTest {
         assertTrue(send.flags and Intent.FLAG_GRANT_READ_URI_PERMISSION != 0)
         val uri = send.clipData!!.getItemAt(0).uri
         return File(SharedFiles.folder(app), uri.lastPathSegment!!).readBytes()
+    }
+}
+
+/** Bitmaps that cannot be written: the storage is full, or [error]. */
+@Implements(Bitmap::class)
+class FullStorage : ShadowNativeBitmap() {
+    @Implementation
+    fun compress(format: Bitmap.CompressFormat, quality: Int, stream: OutputStream): Boolean {
+        error?.let { throw it }
+        return false
+    }
+
+    companion object {
+        var error: Error? = null
     }
 }
