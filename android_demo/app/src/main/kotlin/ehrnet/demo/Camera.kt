@@ -12,7 +12,6 @@ import android.hardware.camera2.CameraManager
 import android.hardware.camera2.CaptureRequest
 import android.hardware.camera2.params.OutputConfiguration
 import android.hardware.camera2.params.SessionConfiguration
-import android.media.Image
 import android.media.ImageReader
 import android.os.Build
 import android.os.Handler
@@ -21,62 +20,10 @@ import android.util.Range
 import android.util.Size
 import android.view.Surface
 import java.io.Closeable
-import java.nio.ByteBuffer
+import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executor
+import java.util.concurrent.TimeUnit
 import kotlin.math.abs
-
-/**
- * A picture as a camera delivers it: YUV 4:2:0 in three planes, lying as the sensor does.
- *
- * @property nanos when it was taken, on the camera's clock.
- */
-class CameraImage {
-    var width = 0
-    var height = 0
-    var nanos = 0L
-    var yRowStride = 0
-    var uvRowStride = 0
-    var uvPixelStride = 0
-    var y: ByteBuffer = EMPTY
-    var u: ByteBuffer = EMPTY
-    var v: ByteBuffer = EMPTY
-
-    /** Takes over what [image] holds, not copied. */
-    fun set(image: Image): CameraImage {
-        val planes = image.planes
-        width = image.width
-        height = image.height
-        nanos = image.timestamp
-        yRowStride = planes[0].rowStride
-        uvRowStride = planes[1].rowStride
-        uvPixelStride = planes[1].pixelStride
-        y = planes[0].buffer
-        u = planes[1].buffer
-        v = planes[2].buffer
-        return this
-    }
-
-    private companion object {
-        val EMPTY: ByteBuffer = ByteBuffer.allocate(0)
-    }
-}
-
-/** What a camera tells, on the camera's thread. */
-interface CameraListener {
-    /**
-     * A picture has come; it is gone when this returns.
-     *
-     * @param rotation degrees clockwise that make it upright on the screen.
-     * @param mirrored whether it is to be mirrored then, as people expect of the camera that faces them.
-     */
-    fun onImage(image: CameraImage, rotation: Int, mirrored: Boolean)
-
-    /** The camera cannot be used, or no longer, as [message] says to people. It is closed. */
-    fun onCameraFailure(message: String)
-}
-
-/** Which way a camera looks. */
-enum class Facing { BACK, FRONT }
 
 /**
  * A camera of the phone, by the framework's Camera2: open from the constructor to [close].
@@ -96,57 +43,67 @@ class Camera(
     private val manager = context.getSystemService(CameraManager::class.java)
     private val thread = HandlerThread("camera").apply { start() }
     private val handler = Handler(thread.looper)
+    private val released = CountDownLatch(1)
+    @Volatile private var closing = false
+
+    // The camera thread's.
+    private val picture = CameraImage()
     private var device: CameraDevice? = null
     private var reader: ImageReader? = null
-    private val picture = CameraImage()
-    private var closed = false
+    private var opening = false // asked for, but not answered yet
+    private var done = false
 
     init {
         handler.post { attempt { open() } }
     }
 
+    /** Closes the camera, and waits for that at most two seconds: the next one, or another app's, may be the same. */
     override fun close() {
+        closing = true
         handler.post(::release)
-        thread.quitSafely()
-        thread.join(CLOSING) // the next camera, or another app's, may be the same one
+        released.await(CLOSING, TimeUnit.MILLISECONDS)
     }
 
     @SuppressLint("MissingPermission") // the activity asks for it; without it this throws, and says so
     private fun open() {
-        val (id, known) = cameras(manager).let { all -> all[facing] ?: all.values.firstOrNull() }
-            ?: return fail("this device has no camera; open a picture instead")
-        val sizes = known[CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP]
-            ?.getOutputSizes(ImageFormat.YUV_420_888).orEmpty()
-        val size = bestSize(sizes.asList(), shortSide) ?: return fail("the camera gives no YUV pictures")
+        if (closing) return
+        val ids = manager.cameraIdList
+        if (ids.isEmpty()) return fail("this device has no camera; open a picture instead")
+        val usable = ids.mapNotNull { usable(manager, it) }
+        val (id, known) = usable.firstOrNull { (_, known) -> isFront(known) == (facing == Facing.FRONT) }
+            ?: usable.firstOrNull()
+            ?: return fail("no camera of this device gives YUV pictures; open a picture instead")
+        val size = bestSize(yuvSizes(known), shortSide)!!
         val sensor = known[CameraCharacteristics.SENSOR_ORIENTATION] ?: 0
         val front = isFront(known)
         val rate = bestRate(known[CameraCharacteristics.CONTROL_AE_AVAILABLE_TARGET_FPS_RANGES].orEmpty().asList())
         reader = ImageReader.newInstance(size.width, size.height, ImageFormat.YUV_420_888, IMAGES).apply {
             setOnImageAvailableListener({ deliver(it, sensor, front) }, handler)
         }
-        manager.openCamera(id, Opened(rate), handler)
+        manager.openCamera(id, Opened(rate, focus(known)), handler)
+        opening = true // the answer comes to this thread, so not before
     }
 
     private fun deliver(reader: ImageReader, sensor: Int, front: Boolean) {
-        if (closed) return
+        if (closing || done) return
         val rotation = uprightRotation(sensor, displayRotation, front)
-        attempt { reader.acquireLatestImage()?.use { listener.onImage(picture.set(it), rotation, front) } }
+        attempt { reader.acquireLatestImage()?.use { listener.onImage(this, picture.set(it), rotation, front) } }
     }
 
-    private inner class Opened(private val rate: Range<Int>?) : CameraDevice.StateCallback() {
+    private inner class Opened(private val rate: Range<Int>?, private val focus: Int?) : CameraDevice.StateCallback() {
         override fun onOpened(camera: CameraDevice) {
-            device = camera
-            if (closed) return release()
-            attempt { startSession(camera, rate) }
+            answer(camera)
+            if (closing || done) return release()
+            attempt { startSession(camera, rate, focus) }
         }
 
         override fun onDisconnected(camera: CameraDevice) {
-            device = camera
+            answer(camera)
             fail("another app took the camera")
         }
 
         override fun onError(camera: CameraDevice, error: Int) {
-            device = camera
+            answer(camera)
             fail(
                 when (error) {
                     ERROR_CAMERA_IN_USE -> "another app uses the camera; close it"
@@ -156,18 +113,23 @@ class Camera(
                 },
             )
         }
+
+        private fun answer(camera: CameraDevice) {
+            device = camera
+            opening = false
+        }
     }
 
-    private fun startSession(camera: CameraDevice, rate: Range<Int>?) {
+    private fun startSession(camera: CameraDevice, rate: Range<Int>?, focus: Int?) {
         val surface = reader?.surface ?: return
         val request = camera.createCaptureRequest(CameraDevice.TEMPLATE_PREVIEW).apply {
             addTarget(surface)
-            set(CaptureRequest.CONTROL_AF_MODE, CaptureRequest.CONTROL_AF_MODE_CONTINUOUS_VIDEO)
+            focus?.let { set(CaptureRequest.CONTROL_AF_MODE, it) }
             rate?.let { set(CaptureRequest.CONTROL_AE_TARGET_FPS_RANGE, it) }
         }.build()
         val started = object : CameraCaptureSession.StateCallback() {
             override fun onConfigured(session: CameraCaptureSession) = attempt {
-                if (!closed) session.setRepeatingRequest(request, null, handler)
+                if (!closing && !done) session.setRepeatingRequest(request, null, handler)
             }
 
             override fun onConfigureFailed(session: CameraCaptureSession) =
@@ -199,31 +161,48 @@ class Camera(
             fail("the camera is gone, or its pictures are no YUV (${error.firstLine()}); choose another one")
         } catch (error: IllegalStateException) { // closed by the system meanwhile
             fail("the camera was closed (${error.firstLine()})")
+        } catch (error: RuntimeException) { // what drivers throw
+            fail("the camera failed (${error.firstLine()}); restart the device if it does so again")
         }
     }
 
     private fun fail(message: String) {
-        val heard = closed
+        val heard = closing || done
         release()
-        if (!heard) listener.onCameraFailure(message)
+        if (!heard) listener.onCameraFailure(this, message)
     }
 
+    /** Frees all there is; the thread ends when nothing more can come: a camera that is being opened comes here again. */
     private fun release() {
-        closed = true
-        device?.close()
+        done = true
+        device?.close() // returns when others may open it
         reader?.close()
         device = null
         reader = null
+        if (opening) return
+        thread.quitSafely()
+        released.countDown()
     }
 
     companion object {
         private const val IMAGES = 3 // the one that is looked at, the newest, one that the camera writes to
         private const val CLOSING = 2000L // milliseconds
 
-        /** The first camera of either facing, id and characteristics; one that is plugged in counts as facing back. */
-        private fun cameras(manager: CameraManager): Map<Facing, Pair<String, CameraCharacteristics>> =
-            manager.cameraIdList.reversed().map { it to manager.getCameraCharacteristics(it) }
-                .associateBy { (_, known) -> if (isFront(known)) Facing.FRONT else Facing.BACK }
+        /** A camera's id and characteristics; null if it does not tell them, or gives no YUV pictures, as depth cameras. */
+        private fun usable(manager: CameraManager, id: String): Pair<String, CameraCharacteristics>? = try {
+            (id to manager.getCameraCharacteristics(id)).takeIf { (_, known) -> yuvSizes(known).isNotEmpty() }
+        } catch (_: CameraAccessException) {
+            null
+        } catch (_: RuntimeException) { // plugged out meanwhile, or a driver's
+            null
+        }
+
+        private fun yuvSizes(known: CameraCharacteristics): List<Size> =
+            known[CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP]?.getOutputSizes(ImageFormat.YUV_420_888).orEmpty().asList()
+
+        /** The autofocus for video; null if the camera has none. */
+        internal fun focus(known: CameraCharacteristics): Int? = CaptureRequest.CONTROL_AF_MODE_CONTINUOUS_VIDEO
+            .takeIf { known[CameraCharacteristics.CONTROL_AF_AVAILABLE_MODES]?.contains(it) == true }
 
         private fun isFront(known: CameraCharacteristics) =
             known[CameraCharacteristics.LENS_FACING] == CameraCharacteristics.LENS_FACING_FRONT

@@ -3,17 +3,23 @@ package ehrnet.demo
 import android.graphics.Bitmap
 import android.graphics.BitmapFactory
 import android.graphics.Color
+import android.graphics.ImageFormat
+import android.hardware.camera2.CameraCharacteristics
+import android.util.Size
 import ehrnet.posekit.KeypointSet
 import ehrnet.posekit.Pose
+import kotlin.math.roundToInt
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.JsonObject
 import kotlinx.serialization.json.float
 import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
+import org.robolectric.Shadows.shadowOf
+import org.robolectric.shadows.ShadowCameraCharacteristics
+import org.robolectric.shadows.StreamConfigurationMapBuilder
 import java.io.File
 import java.nio.ByteBuffer
-import kotlin.math.roundToInt
 
 /** A picture of tests/golden/android. */
 fun goldenPicture(name: String): Bitmap =
@@ -78,3 +84,16 @@ fun cameraImage(pixels: IntArray, width: Int, height: Int, rotation: Int, mirror
 }
 
 private fun Double.toLuma(): Byte = roundToInt().coerceIn(0, 255).toByte()
+
+/** What a camera says of itself: which way it looks, how its sensor lies, the sizes of its YUV pictures. */
+fun cameraCharacteristics(facing: Int, sensor: Int, sizes: List<Size> = listOf(Size(640, 480))): CameraCharacteristics {
+    val map = StreamConfigurationMapBuilder.newBuilder()
+    sizes.forEach { map.addOutputSize(ImageFormat.YUV_420_888, it) }
+    return ShadowCameraCharacteristics.newCameraCharacteristics().also {
+        shadowOf(it).apply {
+            set(CameraCharacteristics.LENS_FACING, facing)
+            set(CameraCharacteristics.SENSOR_ORIENTATION, sensor)
+            set(CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP, map.build())
+        }
+    }
+}
