@@ -1,6 +1,7 @@
 package ehrnet.demo
 
 import android.graphics.Bitmap
+import ehrnet.posekit.YuvConverter
 import java.util.concurrent.ArrayBlockingQueue
 
 /**
@@ -19,8 +20,8 @@ class Frame(val width: Int, val height: Int) {
 }
 
 /**
- * The frames between camera and screen: one is written, one waits, one is looked at, one is shown. Nothing is allocated
- * after the first four.
+ * The frames between camera and screen: one is written, one waits, one is looked at, one is on its way to the main thread,
+ * one is shown. Nothing is allocated after the first five.
  */
 class FramePool(val width: Int, val height: Int) {
     private val free = ArrayBlockingQueue<Frame>(FRAMES).apply { repeat(FRAMES) { add(Frame(width, height)) } }
@@ -34,6 +35,31 @@ class FramePool(val width: Int, val height: Int) {
     }
 
     companion object {
-        const val FRAMES = 4
+        const val FRAMES = 5
     }
+}
+
+/** Makes upright frames of what cameras deliver. */
+class FrameMaker {
+    @Volatile private var pool = FramePool(1, 1)
+    private var converter: YuvConverter? = null
+
+    /** The picture as a frame, with the time it was taken; null while all frames are in use. Others wait meanwhile. */
+    @Synchronized
+    fun make(image: CameraImage, rotation: Int, mirrored: Boolean): Frame? {
+        val converter = converter?.takeIf {
+            it.width == image.width && it.height == image.height && it.rotation == rotation && it.mirrored == mirrored
+        } ?: YuvConverter(image.width, image.height, rotation, mirrored).also { converter = it }
+        if (pool.width != converter.outputWidth || pool.height != converter.outputHeight) {
+            pool = FramePool(converter.outputWidth, converter.outputHeight)
+        }
+        val frame = pool.take() ?: return null
+        with(image) { converter.convert(y, yRowStride, u, v, uvRowStride, uvPixelStride, frame.pixels) }
+        frame.publish()
+        frame.seconds = image.nanos / 1e9
+        return frame
+    }
+
+    /** Gives a frame back. */
+    fun recycle(frame: Frame) = pool.recycle(frame)
 }

@@ -9,14 +9,13 @@ import android.net.Uri
 import android.os.Bundle
 import android.os.Handler
 import android.os.Looper
+import android.os.SystemClock
 import android.provider.Settings.ACTION_APPLICATION_DETAILS_SETTINGS
 import android.view.Surface
 import android.view.View
 import android.widget.TextView
-import android.widget.Toast
 import ehrnet.posekit.KeypointSet
 import ehrnet.posekit.Pose
-import ehrnet.posekit.YuvConverter
 import kotlin.concurrent.thread
 
 /** The camera's picture with the people in it, what it costs, and the switches. */
@@ -29,11 +28,10 @@ class MainActivity : Activity(), CameraListener, EngineListener {
     private lateinit var panel: SettingsPanel
     private lateinit var notices: Notices
 
-    internal var camera: Camera? = null
+    @Volatile internal var camera: Camera? = null
         private set
     private var asked = false // for the camera, since this activity began
-    @Volatile private var pool = FramePool(1, 1)
-    private var converter: YuvConverter? = null // the camera thread's
+    private val frames = FrameMaker()
 
     @Volatile private var model = "" // the file that was opened last
     private var running: String? = null // the network, for the figures
@@ -47,15 +45,14 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         poseView = findViewById(R.id.poses)
         notices = Notices(findViewById(R.id.notice))
         poseView.onDrawn = { stages.add(Stage.DRAW, it) }
-        if (app.settings.gpuOnTrial) {
-            app.settings.gpuOnTrial = false
-            app.settings.device = Device.CPU
-            toast(getString(R.string.gpu_crashed))
-        }
+        app.takeWarning()?.let(::tell)
         engine = PoseEngine(stages, this)
         engine.options = app.settings.options
         panel = SettingsPanel(findViewById(R.id.panel), app.settings, app.models, ::onSetting, ::chooseModel)
-        findViewById<View>(R.id.settings).setOnClickListener { panel.toggle() }
+        findViewById<View>(R.id.settings).setOnClickListener {
+            panel.toggle()
+            notices.covered = panel.isOpen
+        }
         findViewById<View>(R.id.switch_camera).setOnClickListener { switchCamera() }
         findViewById<View>(R.id.open_picture).setOnClickListener { choose("image/*", OPEN_PICTURE) }
         getSystemService(DisplayManager::class.java).registerDisplayListener(turned, main)
@@ -103,23 +100,16 @@ class MainActivity : Activity(), CameraListener, EngineListener {
 
     // Camera: on its thread.
 
-    override fun onImage(image: CameraImage, rotation: Int, mirrored: Boolean) {
-        val converter = converter?.takeIf {
-            it.width == image.width && it.height == image.height && it.rotation == rotation && it.mirrored == mirrored
-        } ?: YuvConverter(image.width, image.height, rotation, mirrored).also { converter = it }
-        if (pool.width != converter.outputWidth || pool.height != converter.outputHeight) {
-            pool = FramePool(converter.outputWidth, converter.outputHeight)
-        }
-        val frame = pool.take() ?: return
-        stages.measure(Stage.CAMERA) {
-            with(image) { converter.convert(y, yRowStride, u, v, uvRowStride, uvPixelStride, frame.pixels) }
-            frame.publish()
-        }
-        frame.seconds = image.nanos / 1e9
-        engine.submit(frame)
+    override fun onImage(camera: Camera, image: CameraImage, rotation: Int, mirrored: Boolean) {
+        if (camera !== this.camera) return
+        val start = System.nanoTime()
+        val frame = frames.make(image, rotation, mirrored) ?: return
+        stages.add(Stage.CAMERA, System.nanoTime() - start)
+        if (engine.ready) engine.submit(frame) else show(frame, emptyList(), null)
     }
 
-    override fun onCameraFailure(message: String) = onMain {
+    override fun onCameraFailure(camera: Camera, message: String) = onMain {
+        if (camera !== this.camera) return@onMain
         stopCamera()
         notices[Cause.CAMERA] = Notice(message, R.string.retry, ::startCamera)
     }
@@ -139,11 +129,8 @@ class MainActivity : Activity(), CameraListener, EngineListener {
     }
 
     override fun onPoses(frame: Frame, poses: List<Pose>, keypoints: KeypointSet) {
-        stages.frame(System.nanoTime())
-        onMain {
-            people = poses.size
-            poseView.show(frame, poses, keypoints)?.let { pool.recycle(it) }
-        }
+        stages.frame(SystemClock.elapsedRealtimeNanos())
+        show(frame, poses, keypoints)
     }
 
     override fun onFailure(message: String) = onMain {
@@ -151,18 +138,19 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         notices[Cause.MODEL] = Notice(message, R.string.open_model, ::chooseModel)
     }
 
-    override fun onDropped(frame: Frame) = pool.recycle(frame)
+    override fun onDropped(frame: Frame) = frames.recycle(frame)
+
+    private fun show(frame: Frame, poses: List<Pose>, keypoints: KeypointSet?) = onMain {
+        people = poses.size
+        poseView.show(frame, poses, keypoints)?.let(frames::recycle)
+    }
 
     // The rest: on the main thread.
 
     private fun openModel() {
         val name = app.chosenModel()
-        if (name == null) {
-            notices[Cause.MODEL] = Notice(getString(R.string.no_model), R.string.open_model, ::chooseModel)
-            return
-        }
-        model = name
-        running = getString(R.string.loading, name)
+        model = name.orEmpty()
+        running = name?.let { getString(R.string.loading, it) }
         engine.open { app.openNetwork(name) }
     }
 
@@ -172,11 +160,11 @@ class MainActivity : Activity(), CameraListener, EngineListener {
                 val name = app.models.add(uri)
                 onMain {
                     app.settings.model = name
-                    panel.refresh(name)
+                    panel.refresh()
                     openModel()
                 }
             } catch (error: Exception) {
-                onMain { toast(error.firstLine()) }
+                onMain { tell(error.firstLine()) }
             }
         }
     }
@@ -206,6 +194,7 @@ class MainActivity : Activity(), CameraListener, EngineListener {
     private fun startCamera() {
         if (camera != null) return
         notices[Cause.CAMERA] = null
+        stages.reset() // the time without a camera is none of the network's
         camera = Camera(this, app.settings.facing, shortSide, displayRotation(), this)
     }
 
@@ -224,7 +213,8 @@ class MainActivity : Activity(), CameraListener, EngineListener {
             if (shouldShowRequestPermissionRationale(CAMERA)) {
                 askForCamera()
             } else { // refused for good: only the system's settings help
-                startActivity(Intent(ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null)))
+                val details = Intent(ACTION_APPLICATION_DETAILS_SETTINGS, Uri.fromParts("package", packageName, null))
+                tryStart(details, R.string.no_settings)
             }
         }
     }
@@ -233,10 +223,8 @@ class MainActivity : Activity(), CameraListener, EngineListener {
 
     private fun choose(type: String, code: Int) {
         val intent = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType(type)
-        startActivityForResult(intent, code)
+        tryStart(intent, R.string.no_chooser, code)
     }
-
-    private fun toast(message: String) = Toast.makeText(this, message, Toast.LENGTH_LONG).show()
 
     private fun onMain(act: () -> Unit) {
         main.post { if (!isDestroyed) act() }
@@ -246,9 +234,11 @@ class MainActivity : Activity(), CameraListener, EngineListener {
         override fun run() {
             val times = listOf(Stage.CAMERA, Stage.PREPROCESS, Stage.NETWORK, Stage.DECODE, Stage.DRAW)
                 .map { stages.milliseconds(it) }.toTypedArray()
-            val found = resources.getQuantityString(R.plurals.people, people, people)
+            val now = SystemClock.elapsedRealtimeNanos()
+            val seen = if (stages.stalled(now)) 0 else people
+            val found = resources.getQuantityString(R.plurals.people, seen, seen)
             findViewById<TextView>(R.id.figures).text =
-                getString(R.string.figures, stages.framesPerSecond(), found, *times, running.orEmpty())
+                getString(R.string.figures, stages.framesPerSecond(now), found, *times, running.orEmpty())
             main.postDelayed(this, FIGURES_EVERY)
         }
     }

@@ -1,5 +1,9 @@
 package ehrnet.demo
 
+import android.app.Activity
+import android.app.AlertDialog
+import android.content.ActivityNotFoundException
+import android.content.Intent
 import android.view.View
 import android.widget.Button
 import android.widget.TextView
@@ -14,16 +18,41 @@ class Notice(val message: String, val action: Int, val act: () -> Unit)
 class Notices(private val view: View) {
     private val known = arrayOfNulls<Notice>(Cause.entries.size)
 
+    /** Whether something else has its place. */
+    var covered = false
+        set(value) {
+            field = value
+            update()
+        }
+
     /** Shows what is wrong with [cause], or, with null, that nothing is any longer. */
     operator fun set(cause: Cause, notice: Notice?) {
         known[cause.ordinal] = notice
+        update()
+    }
+
+    private fun update() {
         val first = known.firstNotNullOfOrNull { it }
-        view.visibility = if (first == null) View.GONE else View.VISIBLE
+        view.visibility = if (first == null || covered) View.GONE else View.VISIBLE
         if (first == null) return
         view.findViewById<TextView>(R.id.notice_text).text = first.message
         view.findViewById<Button>(R.id.notice_action).apply {
             setText(first.action)
             setOnClickListener { first.act() }
         }
+    }
+}
+
+/** Tells what happened once, in full: Android 12 and newer cut a toast to two lines. */
+internal fun Activity.tell(message: String) {
+    AlertDialog.Builder(this).setMessage(message).setPositiveButton(android.R.string.ok, null).show()
+}
+
+/** Starts an activity of the system's, for a result if there is a [code]; says [unable], a text, where there is none. */
+internal fun Activity.tryStart(intent: Intent, unable: Int, code: Int = -1) {
+    try {
+        startActivityForResult(intent, code)
+    } catch (_: ActivityNotFoundException) {
+        tell(getString(unable))
     }
 }

@@ -2,6 +2,7 @@ package ehrnet.demo
 
 import android.os.Handler
 import android.os.HandlerThread
+import android.os.Message
 import ehrnet.posekit.KeypointSet
 import ehrnet.posekit.PictureFitter
 import ehrnet.posekit.Pose
@@ -11,8 +12,13 @@ import ehrnet.posekit.Tracker
 import java.io.Closeable
 import java.util.concurrent.atomic.AtomicReference
 
-/** What of the poses is shown. */
-data class Options(val minScore: Float, val smooth: Boolean)
+/**
+ * What of the poses is shown.
+ *
+ * @property track whether people get ids, by which they are known from frame to frame; of no use for a single picture.
+ * @property smooth whether keypoints are smoothed over time, which needs [track].
+ */
+data class Options(val minScore: Float, val smooth: Boolean, val track: Boolean = true)
 
 /** What the engine tells, on its own thread. */
 interface EngineListener {
@@ -42,11 +48,15 @@ class PoseEngine(private val stages: Stages, private val listener: EngineListene
     private val handler = Handler(thread.looper)
     private val newest = AtomicReference<Frame>()
     private val process = Runnable { newest.getAndSet(null)?.let(::look) }
-    private var running: Running? = null
+    @Volatile private var running: Running? = null
 
-    /** Closes the network that runs and opens another. */
+    /** Whether a network runs; without one, frames wait while one is opened, and are dropped otherwise. */
+    val ready: Boolean get() = running != null
+
+    /** Closes the network that runs and opens another; one that was to be opened before, but is not yet, is left out. */
     fun open(open: () -> Network) {
-        handler.post {
+        handler.removeCallbacksAndMessages(OPEN)
+        val opened = Runnable {
             closeNetwork()
             attempt {
                 running = Running(open())
@@ -54,6 +64,7 @@ class PoseEngine(private val stages: Stages, private val listener: EngineListene
                 listener.onReady(running!!.network)
             }
         }
+        handler.sendMessage(Message.obtain(handler, opened).apply { obj = OPEN })
     }
 
     /** Looks for people in a frame, unless a newer one comes first. */
@@ -62,7 +73,7 @@ class PoseEngine(private val stages: Stages, private val listener: EngineListene
         if (waiting != null) listener.onDropped(waiting) else handler.post(process)
     }
 
-    /** Ends the thread after what it is doing; nothing is heard of it afterwards. */
+    /** Ends the thread after what it is doing, of which the listener may still hear. */
     override fun close() {
         handler.removeCallbacksAndMessages(null)
         handler.post(::closeNetwork)
@@ -112,6 +123,7 @@ class PoseEngine(private val stages: Stages, private val listener: EngineListene
             val outputs = stages.measure(Stage.NETWORK) { network.run() }
             return stages.measure(Stage.DECODE) {
                 val found = decoder.decode(outputs, fitter.box).filter { it.score >= options.minScore }
+                if (!options.track) return@measure found
                 val tracked = tracker.update(found, frame.seconds)
                 if (options.smooth) smoother.smooth(tracked, frame.seconds) else tracked
             }
@@ -124,5 +136,8 @@ class PoseEngine(private val stages: Stages, private val listener: EngineListene
             }
             return fitter!!
         }
+    }
+    private companion object {
+        val OPEN = Any()
     }
 }

@@ -20,7 +20,7 @@ class Stages {
         means[stage.ordinal] = mean(means[stage.ordinal], nanos / 1e6)
     }
 
-    /** Counts a frame that came out at [now], nanoseconds. */
+    /** Counts a frame that came out at [now], nanoseconds of one clock. */
     @Synchronized
     fun frame(now: Long) {
         if (lastFrame != 0L) interval = mean(interval, (now - lastFrame) / 1e9)
@@ -31,9 +31,13 @@ class Stages {
     @Synchronized
     fun milliseconds(stage: Stage): Double = means[stage.ordinal]
 
-    /** Frames a second; 0 before the second frame. */
+    /** Frames a second; 0 before the second frame, and when none comes any longer. */
     @Synchronized
-    fun framesPerSecond(): Double = if (interval > 0) 1 / interval else 0.0
+    fun framesPerSecond(now: Long): Double = if (interval > 0 && !stalled(now)) 1 / interval else 0.0
+
+    /** Whether no frame came out for a second before [now], or for three times as long as usual if that is longer. */
+    @Synchronized
+    fun stalled(now: Long): Boolean = lastFrame == 0L || (now - lastFrame) / 1e9 > maxOf(1.0, 3 * interval)
 
     @Synchronized
     fun reset() {

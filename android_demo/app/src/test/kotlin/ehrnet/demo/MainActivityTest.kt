@@ -6,15 +6,18 @@ import android.content.Intent
 import android.content.pm.PackageManager.PERMISSION_DENIED
 import android.graphics.Bitmap
 import android.graphics.Canvas
-import android.graphics.ImageFormat
+import android.graphics.Rect
 import android.hardware.camera2.CameraAccessException
 import android.hardware.camera2.CameraCharacteristics
 import android.hardware.camera2.CameraManager
 import android.net.Uri
+import android.os.Bundle
 import android.os.Looper
-import android.util.Size
+import android.view.KeyEvent
 import android.view.Surface
 import android.view.View
+import android.view.accessibility.AccessibilityNodeInfo
+import android.view.accessibility.AccessibilityNodeInfo.AccessibilityAction
 import android.widget.Button
 import android.widget.SeekBar
 import android.widget.Spinner
@@ -25,6 +28,7 @@ import ehrnet.posekit.ModelMetadata
 import ehrnet.posekit.Pose
 import org.junit.After
 import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
 import org.junit.Assert.assertNotNull
 import org.junit.Assert.assertNull
 import org.junit.Assert.assertTrue
@@ -39,13 +43,15 @@ import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 import org.robolectric.annotation.Implementation
 import org.robolectric.annotation.Implements
-import org.robolectric.shadows.ShadowCameraCharacteristics
+import org.robolectric.shadows.ShadowAlertDialog
 import org.robolectric.shadows.ShadowCameraManager
 import org.robolectric.shadows.ShadowDisplay
-import org.robolectric.shadows.ShadowToast
-import org.robolectric.shadows.StreamConfigurationMapBuilder
+import org.robolectric.shadows.ShadowSystemClock
 import java.io.ByteArrayInputStream
 import java.io.File
+import java.time.Duration
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.TimeUnit.SECONDS
 
 @RunWith(RobolectricTestRunner::class)
 class MainActivityTest {
@@ -60,8 +66,8 @@ class MainActivityTest {
 
     @Before
     fun phone() {
-        manager.addCamera("0", characteristics(CameraCharacteristics.LENS_FACING_BACK, 90))
-        manager.addCamera("1", characteristics(CameraCharacteristics.LENS_FACING_FRONT, 270))
+        manager.addCamera("0", cameraCharacteristics(CameraCharacteristics.LENS_FACING_BACK, 90))
+        manager.addCamera("1", cameraCharacteristics(CameraCharacteristics.LENS_FACING_FRONT, 270))
         app.install("h2_int8.tflite", model)
         app.install("h4_int8.tflite", model)
         app.replaced = NetworkOpener { _, name, device, threads ->
@@ -79,14 +85,11 @@ class MainActivityTest {
         assertNotNull(activity.camera)
         val photo = goldenPicture("astronaut.jpg")
         // The back camera of a phone held upright, once: 12 frames of the same photograph.
-        repeat(12) {
-            activity.onImage(cameraImage(photo.pixels(), 512, 512, 90, mirrored = false, it * 33_000_000L), 90, false)
-            settle { networks[0].runs > it }
-        }
+        activity.watch(cameraImage(photo.pixels(), 512, 512, 90, mirrored = false), 90, false, frames = 12)
         settle { activity.people() == "1 person" }
         val screen = screenshot(activity, "main.png")
         val figures = activity.text(R.id.figures)
-        assertTrue(figures, Regex("""\d+[.,]\d fps, 1 person\ncamera \d+[.,]\d · fit .* ms\nh2_int8.tflite \(H-4 int8\), 384×384, CPU \(XNNPACK\), 4 threads""").containsMatchIn(figures))
+        assertTrue(figures, Regex("""30[.,]3 fps, 1 person\ncamera \d+[.,]\d · fit .* ms\nh2_int8.tflite \(H-4 int8\), 384×384, CPU \(XNNPACK\), 4 threads""").containsMatchIn(figures))
         assertEquals(View.GONE, activity.findViewById<View>(R.id.notice).visibility)
 
         // The picture fills the width; the nose of the skeleton lies on that of the photograph.
@@ -109,7 +112,7 @@ class MainActivityTest {
         assertEquals(90, activity.camera!!.displayRotation)
         assertTrue(camera === activity.camera && networks.size == 1)
         val photo = goldenPicture("astronaut.jpg")
-        activity.onImage(cameraImage(photo.pixels(), 512, 512, 0, false), 0, false)
+        activity.look(cameraImage(photo.pixels(), 512, 512, 0, false), 0, false)
         settle { activity.people() == "1 person" }
         activity.findViewById<Button>(R.id.settings).performClick()
         screenshot(activity, "landscape.png")
@@ -165,6 +168,7 @@ class MainActivityTest {
     fun `without a model the app says where to get one`() {
         File(app.filesDir, "models").deleteRecursively()
         val activity = start(running = false).get()
+        settle { activity.text(R.id.notice_text).isNotEmpty() }
         assertEquals(app.getString(R.string.no_model), activity.text(R.id.notice_text))
         activity.findViewById<Button>(R.id.notice_action).performClick()
         val chooser = shadowOf(activity).nextStartedActivityForResult
@@ -223,8 +227,7 @@ class MainActivityTest {
     fun `switches take effect, and are remembered`() {
         val activity = start().get()
         val photo = goldenPicture("astronaut.jpg")
-        activity.onImage(cameraImage(photo.pixels(), 512, 512, 270, true), 270, true)
-        settle { activity.people() == "1 person" }
+        activity.watch(cameraImage(photo.pixels(), 512, 512, 270, true), 270, true, frames = 6)
         activity.findViewById<Button>(R.id.settings).performClick()
         screenshot(activity, "settings.png")
         assertEquals("h2_int8.tflite GPU 4", asked.last())
@@ -232,7 +235,9 @@ class MainActivityTest {
         settle { asked.size == 2 }
         assertEquals("h2_int8.tflite CPU 4", asked.last())
         val threads = activity.findViewById<SeekBar>(R.id.threads)
+        shadowOf(threads).onSeekBarChangeListener.onStartTrackingTouch(threads)
         threads.progress = 1
+        assertEquals("CPU threads: 2", activity.text(R.id.threads_label))
         shadowOf(threads).onSeekBarChangeListener.onStopTrackingTouch(threads)
         settle { asked.size == 3 }
         assertEquals("h2_int8.tflite CPU 2", asked.last())
@@ -240,7 +245,7 @@ class MainActivityTest {
         val score = activity.findViewById<SeekBar>(R.id.min_score)
         shadowOf(score).onSeekBarChangeListener.onProgressChanged(score, 90, true)
         assertEquals(Options(0.9f, smooth = false), app.settings.options)
-        activity.onImage(cameraImage(IntArray(64 * 48), 64, 48, 90, false), 90, false)
+        activity.look(cameraImage(IntArray(64 * 48), 64, 48, 90, false), 90, false)
         settle { activity.people() == "0 people" }
         assertEquals(1, networks.last().runs)
 
@@ -253,13 +258,144 @@ class MainActivityTest {
     }
 
     @Test
-    fun `a driver that took the app down is not tried at the next start`() {
-        app.settings.gpuOnTrial = true // as the app left it when it ended in the driver
+    fun `sliders move by keys and by a screen reader, too`() {
         val activity = start().get()
-        settle { asked.size == 1 }
-        assertEquals("h2_int8.tflite CPU 4", asked.single())
-        assertEquals(app.getString(R.string.gpu_crashed), ShadowToast.getTextOfLatestToast())
-        assertTrue(!activity.findViewById<Switch>(R.id.gpu).isChecked)
+        activity.findViewById<Button>(R.id.settings).performClick()
+        settle()
+        val threads = activity.findViewById<SeekBar>(R.id.threads)
+        threads.onKeyDown(KeyEvent.KEYCODE_DPAD_RIGHT, KeyEvent(KeyEvent.ACTION_DOWN, KeyEvent.KEYCODE_DPAD_RIGHT))
+        settle { asked.size == 2 }
+        assertEquals("h2_int8.tflite GPU 5", asked.last())
+        assertEquals("CPU threads: 5", activity.text(R.id.threads_label))
+        val three = Bundle().apply { putFloat(AccessibilityNodeInfo.ACTION_ARGUMENT_PROGRESS_VALUE, 2f) }
+        threads.performAccessibilityAction(AccessibilityAction.ACTION_SET_PROGRESS.id, three)
+        settle { asked.size == 3 }
+        assertEquals("h2_int8.tflite GPU 3", asked.last())
+        assertEquals(3, Settings(app).threads)
+    }
+
+    @Test
+    fun `the settings that open do not open the network anew, even if the chosen model is gone`() {
+        app.settings.model = "gone.tflite"
+        val activity = start().get()
+        activity.findViewById<Button>(R.id.settings).performClick()
+        settle()
+        assertEquals(listOf("h2_int8.tflite GPU 4"), asked)
+    }
+
+    @Test
+    fun `an opened model can be removed, to the last`() {
+        val activity = start().get()
+        activity.findViewById<Button>(R.id.settings).performClick()
+        settle()
+        activity.findViewById<Button>(R.id.remove_model).performClick()
+        settle { asked.size == 2 }
+        assertEquals("h4_int8.tflite GPU 4", asked.last())
+        assertEquals(listOf("h4_int8.tflite"), app.models.names())
+        activity.findViewById<Button>(R.id.remove_model).performClick()
+        settle { networks[1].closed && activity.text(R.id.notice_text).isNotEmpty() }
+        assertEquals(app.getString(R.string.no_model), activity.text(R.id.notice_text))
+        assertFalse(activity.findViewById<View>(R.id.remove_model).isEnabled)
+    }
+
+    @Test
+    fun `a pause is no slow frame, and without frames there are no people`() {
+        val controller = start()
+        val activity = controller.get()
+        val image = cameraImage(IntArray(64 * 48), 64, 48, 90, mirrored = false)
+        activity.watch(image, 90, false, frames = 3)
+        shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(300))
+        assertTrue(activity.text(R.id.figures), activity.text(R.id.figures).startsWith("30.3 fps, 1 person"))
+        shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(1500))
+        assertTrue(activity.text(R.id.figures), activity.text(R.id.figures).startsWith("0.0 fps, 0 people"))
+        controller.pause()
+        ShadowSystemClock.advanceBy(Duration.ofMinutes(1))
+        controller.resume()
+        activity.watch(image, 90, false, frames = 3)
+        shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(300))
+        assertTrue(activity.text(R.id.figures), activity.text(R.id.figures).startsWith("30.3 fps, 1 person"))
+    }
+
+    @Test
+    fun `an earlier camera's failure and pictures do not concern the present one`() {
+        val activity = start().get()
+        val earlier = activity.camera!!
+        activity.findViewById<Button>(R.id.switch_camera).performClick()
+        settle()
+        val present = activity.camera
+        activity.onCameraFailure(earlier, "another app took the camera")
+        activity.onImage(earlier, cameraImage(IntArray(64 * 48), 64, 48, 90, false), 90, false)
+        settle()
+        assertTrue(present === activity.camera && present !== earlier)
+        assertEquals(View.GONE, activity.findViewById<View>(R.id.notice).visibility)
+        assertNull(activity.shown())
+    }
+
+    @Test
+    fun `the camera's picture is there before the network, and if there is none`() {
+        val loaded = CountDownLatch(1)
+        app.replaced = NetworkOpener { _, name, _, _ ->
+            loaded.await(10, SECONDS)
+            throw ModelFileException("$name: LiteRT cannot run it; export it again")
+        }
+        val activity = start(running = false).get()
+        fun look(): Frame? {
+            val before = activity.shown()
+            activity.look(cameraImage(IntArray(64 * 48), 64, 48, 90, false), 90, false)
+            settle { activity.shown() !== before }
+            return activity.shown()
+        }
+        val shown = List(20) { look() }
+        loaded.countDown()
+        settle { activity.text(R.id.notice_text).isNotEmpty() }
+        assertTrue((shown + List(20) { look() }).toSet().size <= FramePool.FRAMES)
+        assertEquals("0 people", activity.people())
+    }
+
+    @Test
+    fun `a device without a file chooser says so`() {
+        val activity = start().get()
+        shadowOf(app).checkActivities(true)
+        activity.findViewById<Button>(R.id.open_picture).performClick()
+        assertEquals(app.getString(R.string.no_chooser), shadowOf(ShadowAlertDialog.getLatestAlertDialog()).message)
+    }
+
+    @Test
+    fun `a model that cannot be added is told in full`() {
+        val activity = start().get()
+        activity.findViewById<Button>(R.id.open_model).performClick()
+        val uri = Uri.parse("content://files/holiday.mp4")
+        shadowOf(app.contentResolver).registerInputStream(uri, ByteArrayInputStream(ByteArray(1000)))
+        val chooser = shadowOf(activity).nextStartedActivityForResult
+        shadowOf(activity).receiveResult(chooser.intent, android.app.Activity.RESULT_OK, Intent().setData(uri))
+        settle { ShadowAlertDialog.getLatestAlertDialog() != null }
+        val said = shadowOf(ShadowAlertDialog.getLatestAlertDialog()).message
+        assertTrue("$said", said.startsWith("holiday.mp4: "))
+    }
+
+    @Test
+    @Config(qualifiers = "w569dp-h320dp-land-xhdpi")
+    fun `large letters on a low screen leave everything within reach`() {
+        RuntimeEnvironment.setFontScale(2f)
+        val activity = start().get()
+        val camera = activity.camera!!
+        activity.onCameraFailure(camera, "the camera failed (error 4); restart the device if it does so again")
+        settle { activity.camera == null }
+        screenshot(activity, "large_notice.png")
+        val notice = activity.findViewById<View>(R.id.notice)
+        val figures = activity.findViewById<View>(R.id.figures)
+        val bar = activity.findViewById<View>(R.id.settings).parent as View
+        fun place(view: View) = Rect().also { view.getGlobalVisibleRect(it) }
+        assertTrue(place(notice).top >= place(figures).bottom && place(notice).bottom <= place(bar).top)
+        assertTrue("${place(notice)}", place(notice).height() > 40)
+        activity.findViewById<Button>(R.id.settings).performClick()
+        screenshot(activity, "large_settings.png")
+        val panel = activity.findViewById<View>(R.id.panel)
+        assertEquals(View.GONE, notice.visibility)
+        assertTrue(place(panel).top >= place(figures).bottom && place(panel).bottom <= place(bar).top)
+        assertTrue("${place(panel)}", place(panel).height() > 40)
+        activity.findViewById<Button>(R.id.settings).performClick()
+        assertEquals(View.VISIBLE, notice.visibility)
     }
 
     @Test
@@ -278,9 +414,9 @@ class MainActivityTest {
         repeat(500) {
             image.nanos = it * 33_000_000L
             val before = networks[0].runs
-            activity.onImage(image, 270, true)
+            activity.look(image, 270, true)
             settle { networks[0].runs > before }
-            activity.findViewById<PoseView>(R.id.poses).frame?.let { shown += it }
+            activity.shown()?.let { shown += it }
         }
         assertEquals(500, networks[0].runs)
         assertTrue("${shown.size} frames", shown.size <= FramePool.FRAMES)
@@ -301,7 +437,21 @@ class MainActivityTest {
         Pose(FloatArray(pose.keypoints.size) { if (it % 3 == 2) pose.keypoints[it] else pose.keypoints[it] * 0.75f }, pose.score)
     }
 
+    private fun MainActivity.look(image: CameraImage, rotation: Int, mirrored: Boolean) =
+        onImage(camera!!, image, rotation, mirrored)
+
+    /** One picture again and again, every 33 ms. */
+    private fun MainActivity.watch(image: CameraImage, rotation: Int, mirrored: Boolean, frames: Int) = repeat(frames) {
+        ShadowSystemClock.advanceBy(Duration.ofMillis(33))
+        image.nanos += 33_000_000
+        val before = shown()
+        look(image, rotation, mirrored)
+        settle { shown() !== before }
+    }
+
     private fun MainActivity.people() = findViewById<View>(R.id.poses).contentDescription
+
+    private fun MainActivity.shown() = findViewById<PoseView>(R.id.poses).frame
 
     private fun MainActivity.text(id: Int) = findViewById<TextView>(id).text.toString()
 
@@ -313,23 +463,12 @@ class MainActivityTest {
 
     private fun screenshot(activity: MainActivity, name: String): Bitmap {
         settle()
-        shadowOf(Looper.getMainLooper()).idleFor(java.time.Duration.ofMillis(300))
+        shadowOf(Looper.getMainLooper()).idleFor(Duration.ofMillis(300))
         val view = activity.window.decorView
         val bitmap = Bitmap.createBitmap(view.width, view.height, Bitmap.Config.ARGB_8888)
         view.draw(Canvas(bitmap))
         bitmap.save(name)
         return bitmap
-    }
-
-    private fun characteristics(facing: Int, sensor: Int): CameraCharacteristics {
-        val known = ShadowCameraCharacteristics.newCameraCharacteristics()
-        val sizes = StreamConfigurationMapBuilder.newBuilder().addOutputSize(ImageFormat.YUV_420_888, Size(640, 480)).build()
-        shadowOf(known).apply {
-            set(CameraCharacteristics.LENS_FACING, facing)
-            set(CameraCharacteristics.SENSOR_ORIENTATION, sensor)
-            set(CameraCharacteristics.SCALER_STREAM_CONFIGURATION_MAP, sizes)
-        }
-        return known
     }
 
     @Implements(CameraManager::class)

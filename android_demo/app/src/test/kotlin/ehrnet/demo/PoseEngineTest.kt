@@ -113,6 +113,36 @@ class PoseEngineTest {
     }
 
     @Test
+    fun `of several networks that are to be opened only the last is`() {
+        val enter = CountDownLatch(1)
+        val leave = CountDownLatch(1)
+        val opened = synchronizedList(mutableListOf<Int>())
+        repeat(5) {
+            engine.open {
+                opened += it
+                enter.countDown()
+                leave.await(10, SECONDS)
+                FixedNetwork(metadata, { emptyList() })
+            }
+            if (it == 0) assertTrue(enter.await(10, SECONDS))
+        }
+        leave.countDown()
+        await("ready")
+        await("ready")
+        assertEquals(listOf(0, 4), opened)
+    }
+
+    @Test
+    fun `a single picture needs no ids`() {
+        engine.open { FixedNetwork(metadata, { listOf(person(100f, 0.9f)) }) }
+        await("ready")
+        engine.options = Options(minScore = 0.2f, smooth = true, track = false)
+        engine.submit(Frame(64, 48))
+        await("poses")
+        assertEquals(Pose.NO_ID, shown.single().second.single().id)
+    }
+
+    @Test
     fun `NaN is reported as such`() {
         engine.open { FixedNetwork(metadata, { listOf(person(Float.NaN, 0.9f)) }) }
         await("ready")
