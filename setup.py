@@ -12,7 +12,7 @@ OPENVINO = [*ONNX, "openvino>=2024.4", "nncf>=2.13"]  # OpenVINO files are made 
 # tf_keras of TensorFlow's own minor version; tensorflow-model-optimization imports distutils, which setuptools has.
 QAT = ["tf_keras>=2.16", "tensorflow-model-optimization>=0.8", "setuptools"]
 JAX = ["jax>=0.5"]  # to train on several machines; a GPU needs jax[cuda12]
-DEV = [*TRAIN, *QAT, *OPENVINO, *JAX, "pytest", "pytest-xdist", "hypothesis", "ruff", "vermin", "pillow"]
+DEV = [*TRAIN, *QAT, *OPENVINO, *JAX, "pytest", "pytest-xdist", "hypothesis", "ruff", "vermin", "pillow", "pandas"]
 # What runs a .tflite file. JetPack 5's Python is 3.8, for which there is only the older package.
 TFLITE = [
     "ai-edge-litert; python_version >= '3.9'",
