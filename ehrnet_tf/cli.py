@@ -295,16 +295,17 @@ def import_pytorch(args: argparse.Namespace) -> None:
 
 
 def predict(args: argparse.Namespace) -> None:
-    import cv2
-    from tqdm import tqdm
-
-    from ehrnet_tf.files import atomic_path, write_json
-    from ehrnet_tf.images import find_pictures, output_paths, read_image
+    from ehrnet_tf.files import check_writable
+    from ehrnet_tf.predict import Outputs, Summary
+    from ehrnet_tf.predict import predict as run
     from ehrnet_tf.runtime.estimator import PoseEstimator
     from ehrnet_tf.runtime.protocol import Protocol
+    from ehrnet_tf.video.screen import check_screen
 
-    paths = find_pictures(args.inputs)
-    protocol = Protocol("exact" if args.exact else "live")
+    if args.show:
+        check_screen()
+    for path in filter(None, (args.json, args.coco)):
+        check_writable(path)
     estimator = PoseEstimator(
         args.model,
         threads=args.threads,
@@ -312,33 +313,64 @@ def predict(args: argparse.Namespace) -> None:
         input_size=args.input_size,
         device=args.device,
         min_score=args.min_score,
-        protocol=protocol,
+        protocol=Protocol("exact" if args.exact else "live"),
         filters=chosen_filters(args),
     )
-    drawings = output_paths(paths, args.out) if args.out else [None] * len(paths)
-    found, failed = [], 0
-    for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings):
-        try:
-            image = read_image(path)
-        except EhrnetError as error:
-            failed += 1
-            print(f"skipped: {error}", file=sys.stderr)
-            continue
-        poses = estimator(image)
-        found.append({"file": str(path), **poses.to_dict()})
-        if drawing:
-            with atomic_path(drawing) as temporary:
-                if not cv2.imwrite(str(temporary), cv2.cvtColor(poses.draw(image), cv2.COLOR_RGB2BGR)):
-                    raise EhrnetError(f"{drawing}: cannot be written")
-        if not args.json and not args.out:
-            print(f"{path}: {len(poses)} people")
-    if args.json:
-        write_json(args.json, found)
-    people = sum(len(entry["people"]) for entry in found)
-    where = f"; drawings in {args.out}" if args.out else ""
-    print(f"{people} people in {len(found)} pictures{where}")
-    if failed:
-        raise EhrnetError(f"{failed} of {len(paths)} inputs could not be read")
+    drawing, cover = chosen_drawing(args), chosen_cover(args)
+    outputs = Outputs(args.out, args.json, args.coco, args.show, drawing, cover, not args.no_sound)
+    summary = Summary()
+
+    def warn(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    try:
+        run(
+            estimator,
+            args.inputs,
+            outputs,
+            summary,
+            not args.no_track,
+            not args.no_smooth,
+            args.frames,
+            warn,
+            say=None if any((args.out, args.json, args.coco, args.show)) else print,
+        )
+    finally:
+        for note in summary.notes:
+            warn(f"note: {note}")
+        print(summary.describe(args.out))
+    if summary.problems:
+        raise EhrnetError("; ".join(summary.problems))
+
+
+def draw(args: argparse.Namespace) -> None:
+    from ehrnet_tf.redraw import redraw
+
+    drawing, cover = chosen_drawing(args), chosen_cover(args)
+
+    def covered(image, poses):
+        return drawing(image if cover is None else cover(image, poses), poses.above(args.min_score))
+
+    count = redraw(args.poses, args.out, args.source, covered, args.keypoints)
+    print(f"{count} pictures drawn in {args.out}")
+
+
+def chosen_drawing(args: argparse.Namespace):
+    """What draws poses as the options say: (image, `Poses`) to an image."""
+
+    def draw(image, poses):
+        return image if args.no_skeletons else poses.draw(image, boxes=args.boxes)
+
+    return draw
+
+
+def chosen_cover(args: argparse.Namespace):
+    """What covers heads as the options say, or None."""
+    if not args.anonymise:
+        return None
+    from ehrnet_tf.anonymise import anonymise
+
+    return lambda image, poses: anonymise(image, poses.keypoints, poses.keypoint_set, args.anonymise)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -361,6 +393,7 @@ COMMANDS = {
     "benchmark": benchmark,
     "import-pytorch": import_pytorch,
     "predict": predict,
+    "draw": draw,
     "demo": demo,
 }
 
