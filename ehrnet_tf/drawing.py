@@ -12,15 +12,16 @@ import numpy as np
 from ehrnet_tf.errors import UsageError
 from ehrnet_tf.keypoints import Color, KeypointSet
 
-# RGB. Left and right from the palette of Okabe and Ito, "Color Universal Design", 2008, the right a little lighter.
+# RGB. Blue and orange of Okabe and Ito's palette, "Color Universal Design", 2008, the orange a little lighter, and a
+# cream that stays apart from both for every kind of colour vision; their bluish green is like the blue to a tritanope.
 LEFT = (86, 180, 233)
 RIGHT = (240, 145, 20)
-CENTRE = (0, 190, 140)
+CENTRE = (255, 240, 195)
 _SIDES = {"left": LEFT, "right": RIGHT, "centre": CENTRE}
-_DARK = (25, 25, 30)
-_DARK_RGBA = np.array((*_DARK, 255), np.float32)
+EDGE = (25, 25, 30)
+_EDGE_RGBA = np.array((*EDGE, 255), np.float32)
 _BOX_RGBA = 0.65 * np.array((235, 235, 235, 255), np.float32)
-_BOX_EDGE_RGBA = 0.3 * _DARK_RGBA
+_BOX_EDGE_RGBA = 0.3 * _EDGE_RGBA
 _SHIFT = 4  # OpenCV's fixed-point coordinates: 1/16 pixel
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -140,7 +141,7 @@ def _draw_person(
     layer = np.zeros((bottom - top, right - left, 4), np.uint8)
     if box:
         inside = np.clip(corners, 0.5 + edge, np.maximum((width - 0.5 - edge, height - 0.5 - edge), 0.5 + edge))
-        _draw_box(layer, np.rint(inside - (left + 0.5, top + 0.5)).astype(int).tolist(), max(1, thickness // 2), edge)
+        _draw_box(layer, np.rint(inside - (left + 0.5, top + 0.5)).astype(int).tolist(), max(1, thickness // 3), edge)
     fixed = np.rint((points - (left + 0.5, top + 0.5)) * (1 << _SHIFT)).astype(int)
     _draw_skeleton(layer, fixed, 0.3 + 0.7 * np.clip(joints[:, 2], 0, 1), visible, style, (thickness, edge, radius))
     region = image[top:bottom, left:right]
@@ -164,12 +165,12 @@ def _draw_skeleton(
     limbs = style.limbs[drawn]
     ends = fixed[limbs].tolist()
     limb_opacity = opacity[limbs].min(axis=1)[:, None]
-    for colors, width in ((_DARK_RGBA, thickness + 2 * edge), (style.limb_colors[drawn], thickness)):
+    for colors, width in ((_EDGE_RGBA, thickness + 2 * edge), (style.limb_colors[drawn], thickness)):
         for (a, b), color in zip(ends, (colors * limb_opacity).tolist()):
             cv2.line(layer, a, b, color, width, cv2.LINE_AA, _SHIFT)
     outer, inner = (round(size * (1 << _SHIFT)) for size in (radius + edge, radius))
     joint_opacity = opacity[visible][:, None]
-    rims, colors = (_DARK_RGBA * joint_opacity).tolist(), (style.joint_colors[visible] * joint_opacity).tolist()
+    rims, colors = (_EDGE_RGBA * joint_opacity).tolist(), (style.joint_colors[visible] * joint_opacity).tolist()
     for centre, rim, color in zip(fixed[visible].tolist(), rims, colors):
         cv2.circle(layer, centre, outer, rim, cv2.FILLED, cv2.LINE_AA, _SHIFT)
         cv2.circle(layer, centre, inner, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
@@ -191,7 +192,7 @@ def _draw_label(image: np.ndarray, label: str, anchor: tuple[float, float]) -> N
     x = int(max(pad, min(anchor[0] - text_width / 2, width - text_width - pad)))
     y = int(max(text_height + pad, min(anchor[1] - pad, height - pad)))
     ground = image[max(0, y - text_height - pad) : y + pad, max(0, x - pad) : x + text_width + pad]
-    ground[:] = cv2.addWeighted(ground, 0.25, np.full_like(ground, _DARK), 0.75, 0)
+    ground[:] = cv2.addWeighted(ground, 0.25, np.full_like(ground, EDGE), 0.75, 0)
     cv2.putText(image, label, (x, y), _FONT, scale, (255, 255, 255), stroke, cv2.LINE_AA)
 
 
