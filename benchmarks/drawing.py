@@ -1,10 +1,11 @@
 """How many pictures a second are drawn on and anonymised, and, with --data, how many heads are covered.
 
-    python benchmarks/drawing.py [--data DIR]
+    python benchmarks/drawing.py [--data DIR] [--picture docs/images/drawing.jpg]
 
 People of random size are strewn over noise; the copy of the picture counts. The figure is that of the median call, in
 brackets of the fastest. Heads: people of DIR's val2017 who have a labelled nose, eye or ear; counted as covered if all
 of these lie where `anonymise` covers. Keypoints that are withheld from it tell how well it estimates.
+The picture shows made-up people, drawn and covered.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ehrnet_tf.anonymise import Head, anonymise, heads
+from ehrnet_tf.anonymise import HOW, Head, anonymise, heads
 from ehrnet_tf.benchmark import machine
 from ehrnet_tf.data.coco import read_records
+from ehrnet_tf.data.synthetic.scene import make_picture
 from ehrnet_tf.drawing import draw_poses
+from ehrnet_tf.files import atomic_path
 from ehrnet_tf.keypoints import load
 
 COCO = load("coco")
@@ -39,8 +42,11 @@ FACE, SHOULDERS, HIPS = slice(0, 5), slice(5, 7), slice(11, 13)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a folder in COCO's layout; without it only speed is measured")
+    parser.add_argument("--picture", type=Path, help="file for a picture of what is drawn; then nothing is measured")
     parser.add_argument("--rounds", type=int, default=40, help="calls of each kind (%(default)s)")
     arguments = parser.parse_args()
+    if arguments.picture:
+        return show(arguments.picture)
     described = machine.describe()
     print(f"{described['cpu']}, {described['cores']} cores; OpenCV {cv2.__version__}, Python {described['python']}")
     default = cv2.getNumThreads()
@@ -54,6 +60,19 @@ def main() -> None:
     if arguments.data:
         for name, covered, number in coverage(arguments.data):
             print(f"{name:45} {covered:4} of {number:4} heads, {100 * covered / number:.1f} %")
+
+
+def show(path: Path) -> None:
+    """Writes a picture of made-up people, drawn with ids and boxes, blurred and pixelated."""
+    image, annotations = make_picture(seed=4, split=0, index=7, size=480, max_people=5)
+    people = [annotation["keypoints"] for annotation in annotations if annotation["num_keypoints"]]
+    people = np.array(people, np.float32).reshape(-1, len(COCO), 3)
+    people[:, :, 2] *= np.random.default_rng(0).uniform(0.2, 0.5, people.shape[:2])
+    ids = [f"{number}" for number in range(1, len(people) + 1)]
+    drawn = draw_poses(image, people, COCO, labels=ids, boxes=True)
+    tiles = [drawn, *(draw_poses(anonymise(image, people, COCO, how), people, COCO) for how in HOW)]
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(np.hstack(tiles), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
 
 
 def speeds(size: tuple[int, int], people: int, rounds: int) -> dict[str, tuple[float, float]]:
