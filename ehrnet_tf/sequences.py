@@ -8,7 +8,7 @@ import numpy as np
 
 from ehrnet_tf.errors import UsageError
 
-SMALLEST_PERSON = np.float32(32)  # pixels: COCO's "small" ends there, and jitter weighs more than shape
+SMALLEST_PERSON = 32.0  # pixels: COCO's "small" ends there, and jitter weighs more than shape
 
 
 class Clock:
@@ -45,10 +45,11 @@ def extents(keypoints: np.ndarray, present: np.ndarray) -> np.ndarray:
     """(N, 2) float32: width and height of the boxes round the present keypoints, pixels; 0 where there is none.
 
     Args:
-      keypoints: (N, K, 3) float32.
+      keypoints: (N, K, 2 or 3) float32, x and y first.
       present: (N, K) bool, as ``found`` gives it.
     """
     places, there = keypoints[:, :, :2], present[:, :, None]
     least = np.where(there, places, np.float32(np.inf)).min(axis=1)
     most = np.where(there, places, np.float32(-np.inf)).max(axis=1)
-    return np.where(present.any(axis=1)[:, None], most - least, np.float32(0))
+    with np.errstate(over="ignore"):
+        return np.where(present.any(axis=1)[:, None], most - least, np.float32(0))

@@ -153,7 +153,7 @@ class Tracker:
             speed = movement / np.where(moved, step, 1)[:, None]
             known.velocity[tracks] += share[:, None] * (speed - known.velocity[tracks])
             places = np.where(has[:, :, None], now, before + movement[:, None]).astype(np.float32)
-            known.areas[tracks] = extents(places, had | has).prod(axis=1)
+            known.areas[tracks] = extents(places, had | has).prod(axis=1, dtype=np.float64)
         known.places[tracks] = places
         known.present[tracks] = had | has
         known.seen[tracks] = seen.seen[rows]
@@ -167,7 +167,7 @@ class _Tracks:
       ids: (T,) int64.
       places: (T, K, 2) float32, pixels; 0 where absent.
       present: (T, K) bool.
-      areas: (T,) float32, of the boxes round the keypoints, pixels².
+      areas: (T,) float64, of the boxes round the keypoints, pixels².
       seen: (T,) float64, when, seconds.
       steps: (T,) int64, how many movements the velocity comes from.
       velocity: (T, 2) float64, pixels a second.
@@ -189,13 +189,11 @@ class _Tracks:
     def first(cls, keypoints: np.ndarray, present: np.ndarray, now: float) -> _Tracks:
         """People seen for the first time, without ids, from (N, K, 3) keypoints and which of them are present."""
         count = len(keypoints)
-        with np.errstate(over="ignore"):
-            areas = extents(keypoints, present).prod(axis=1)
         return cls(
             ids=np.full(count, NO_ID, np.int64),
             places=np.where(present[:, :, None], keypoints[:, :, :2], np.float32(0)),
             present=present,
-            areas=areas,
+            areas=extents(keypoints, present).prod(axis=1, dtype=np.float64),
             seen=np.full(count, now),
             steps=np.zeros(count, np.int64),
             velocity=np.zeros((count, 2)),

@@ -2,7 +2,7 @@ package ehrnet.posekit
 
 /** The box round a pose's present keypoints, pixels. */
 internal class PoseBox(val left: Float, val top: Float, val right: Float, val bottom: Float) {
-    val area: Float get() = (right - left) * (bottom - top)
+    val area: Double get() = (right - left).toDouble() * (bottom - top)
     val longerSide: Float get() = maxOf(right - left, bottom - top)
 }
 

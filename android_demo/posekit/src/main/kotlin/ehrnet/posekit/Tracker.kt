@@ -9,8 +9,8 @@ import kotlin.math.exp
  * keypoint similarity (OKS) of the pose and the person's last one, moved on by the person's velocity, over keypoints
  * that both have; a keypoint that the last one lacked is where it was before, moved along with the others. The longer
  * ago that was, the more distance it allows for and the less it counts. A pose that matches nobody is a new person. Ids
- * count from 0 in the order of appearance and are not used again. For one thread at a time. `ehrnet_tf/tracking.py` does
- * the same.
+ * count from 0 in the order of appearance and are not used again. For one thread at a time.
+ * `ehrnet_tf/tracking.py` does the same.
  *
  * @param sigmas K constants of the OKS, see [KeypointSet.sigmas].
  * @param patience how long a person who is not seen is remembered, seconds.
@@ -99,7 +99,7 @@ class Tracker(
             val shiftX = velocityX * age
             val shiftY = velocityY * age
             val widening = 1 + (if (steps > 0) WIDENING else UNKNOWN_WIDENING) * age
-            val wideArea = widening * widening * maxOf(area, box.area, SMALLEST_PERSON * SMALLEST_PERSON)
+            val wideArea = widening * widening * maxOf(area, box.area, SMALLEST_PERSON.toDouble() * SMALLEST_PERSON)
             var sum = 0.0
             var common = 0
             for (k in sharpness.indices) {
