@@ -21,7 +21,7 @@ import numpy as np
 from ehrnet_tf import keypoints as keypoint_sets
 from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.keypoints import KeypointSet
-from ehrnet_tf.poses import Poses
+from ehrnet_tf.poses import NO_ID, Poses
 
 FORMATS = {".jsonl": "lines", ".ndjson": "lines", ".csv": "csv", ".json": "list"}
 _FIXED = ("frame", "seconds", "file", "width", "height", "id", "score")  # columns before the keypoints'
@@ -218,7 +218,7 @@ def _entry(value: Any, place: str, given: KeypointSet | None) -> Entry:
             np.array([person["score"] for person in people], np.float32),
             points,
             tuple(value["image_size"]),
-            None if None in ids or not ids else np.array(ids, np.int64),
+            None if set(ids) <= {None} else np.array([NO_ID if i is None else i for i in ids], np.int64),
         )
         return Entry(poses, int(value.get("frame", 0)), value.get("seconds"), value.get("file"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -142,13 +142,13 @@ class Poses:
             }
         )
 
-    def draw(self, image: np.ndarray, min_score: float = 0.1) -> np.ndarray:
+    def draw(self, image: np.ndarray, min_score: float = 0.1, boxes: bool = False) -> np.ndarray:
         """Draws the people, with their ids if there are any, else their scores, on a copy of the picture.
 
         See ``drawing.draw_poses``.
         """
         labels = None if self.ids is None else ["" if i is None else str(i) for i in self._plain_ids()]
-        return drawing.draw_poses(image, self.keypoints, self.keypoint_set, self.scores, min_score, labels)
+        return drawing.draw_poses(image, self.keypoints, self.keypoint_set, self.scores, min_score, labels, boxes)
 
     def _plain_ids(self) -> list[int | None]:
         """Each person's id as a Python int, None without one."""

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ehrnet_tf.anonymise import LEAST_PERSON_SCORE
 from ehrnet_tf.errors import EhrnetError, UsageError
 from ehrnet_tf.files import atomic_path
 from ehrnet_tf.images import find_pictures, output_paths
@@ -59,11 +60,9 @@ class Outputs:
 class _Covering:
     """An estimator that covers people in the very picture it is given, and gives those of a sufficient score."""
 
-    LEAST = 0.05  # of the scores of people who are covered: rather too many
-
     def __init__(self, estimator: Any, cover: Callable[[np.ndarray, Poses], np.ndarray]):
         self._estimator, self._cover, self._min_score = copy.copy(estimator), cover, estimator.min_score
-        self._estimator.min_score = min(self._min_score, self.LEAST)
+        self._estimator.min_score = min(self._min_score, LEAST_PERSON_SCORE)
         self.keypoints = estimator.keypoints
 
     def __call__(self, image: np.ndarray) -> Poses:
