@@ -338,7 +338,8 @@ def predict(args: argparse.Namespace) -> None:
     finally:
         for note in summary.notes:
             warn(f"note: {note}")
-        print(summary.describe(args.out))
+        if summary.pictures:
+            print(summary.describe(args.out))
     if summary.problems:
         raise EhrnetError("; ".join(summary.problems))
 

@@ -19,14 +19,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ehrnet_tf.anonymise import LEAST_PERSON_SCORE
-from ehrnet_tf.errors import EhrnetError, UsageError
+from ehrnet_tf.errors import DataError, EhrnetError, UsageError
 from ehrnet_tf.files import atomic_path
 from ehrnet_tf.images import find_pictures, output_paths
 from ehrnet_tf.pose_files import Entry, PoseWriter
 from ehrnet_tf.poses import Poses
 from ehrnet_tf.video.overlap import Behind
 from ehrnet_tf.video.screen import Screen
-from ehrnet_tf.video.sources import Frame, Pictures, Source, is_video, open_source
+from ehrnet_tf.video.sources import Frame, Pictures, Source, check_exists, is_video, open_source
 from ehrnet_tf.video.stream import Stream
 from ehrnet_tf.video.writer import VideoWriter
 
@@ -120,7 +120,8 @@ def predict(
       say: told how many people each picture has, a line a picture; None: nobody is.
 
     Raises:
-      UsageError, DataError: an input that there is not, or that cannot be opened.
+      UsageError, DataError: an input that there is not, or, if it is the only one, that cannot be opened; of several
+        it is left out.
       EhrnetError: no window, or a file that cannot be written.
       OSError: a file that cannot be written. What was written until then is kept.
     """
@@ -129,6 +130,8 @@ def predict(
     videos = [text for text in inputs if is_video(text)]
     others = [text for text in inputs if not is_video(text)]
     pictures = find_pictures(others) if others else []
+    for text in videos:
+        check_exists(text)
     drawings = _video_paths(videos, outputs.out)
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Screen()) if outputs.show else None
@@ -142,7 +145,14 @@ def predict(
             if source.failed:
                 summary.problems.append(f"{source.failed} of {source.count} inputs could not be read")
         for text, drawing in zip(videos, drawings):
-            source = stack.enter_context(open_source(text))
+            try:
+                source = stack.enter_context(open_source(text))
+            except DataError as error:
+                if len(inputs) == 1:
+                    raise
+                warn(f"skipped: {error}")
+                summary.problems.append(f"{text} could not be opened")
+                continue
             _go_through(estimator, source, outputs, writers, summary, screen, drawing, track, smooth, frames, say)
             if source.problem:
                 summary.problems.append(source.problem)

@@ -131,6 +131,19 @@ def test_a_video_that_breaks_off_is_a_problem_and_its_part_is_kept(tmp_path, wal
     assert len(frames(tmp_path / "out" / "walk.mp4")) == 9
 
 
+def test_one_bad_video_of_several_is_left_out(tmp_path, walk, estimator):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"x" * 1000)
+    said, summary = [], Summary()
+    predict(estimator, [str(bad), str(walk)], Outputs(), summary, warn=said.append)
+    assert summary.pictures == 25 and summary.problems == [f"{bad} could not be opened"]
+    assert said[0].startswith(f"skipped: {bad}: no video")
+    with pytest.raises(DataError, match="no video"):
+        predict(estimator, [str(bad)], Outputs(), Summary())
+    with pytest.raises(UsageError, match=r"gone\.mp4: no such file"):
+        predict(estimator, [str(walk), str(tmp_path / "gone.mp4")], Outputs(), Summary())
+
+
 def test_drawings_do_not_replace_the_originals(tmp_path, walk, estimator):
     with pytest.raises(UsageError, match="would write over"):
         predict(estimator, [str(walk)], Outputs(str(tmp_path)), Summary())

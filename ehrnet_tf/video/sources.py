@@ -176,6 +176,15 @@ def is_video(text: str) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
+def check_exists(text: str) -> None:
+    """Raises UsageError for a video file that there is not."""
+    if " ! " in text or text.isdecimal() or _STREAM.match(text) or Path(text).exists():
+        return
+    raise UsageError(
+        f"{text}: no such file; give a video, a camera's number, rtsp://..., a GStreamer pipeline, or pictures"
+    )
+
+
 def open_source(text: str | os.PathLike) -> Source:
     """Opens a source.
 
@@ -208,10 +217,7 @@ def open_source(text: str | os.PathLike) -> Source:
         from ehrnet_tf.images import find_pictures
 
         return Pictures(find_pictures([text]))
-    if not path.is_file():
-        raise UsageError(
-            f"{text}: no such file; give a video, a camera's number, rtsp://..., a GStreamer pipeline, or pictures"
-        )
+    check_exists(text)
     if not path.stat().st_size:
         raise DataError(f"{text}: the file is empty")
     capture = cv2.VideoCapture(text, cv2.CAP_FFMPEG)
@@ -238,5 +244,5 @@ def _cameras() -> str:
 def _quiet() -> None:
     """OpenCV and FFmpeg write lines of their own to stderr; what is wrong is said by our errors."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with contextlib.suppress(AttributeError):
-        cv2.setLogLevel(0)
+    with contextlib.suppress(AttributeError):  # OpenCV before 4.5 has no such thing
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
