@@ -125,6 +125,8 @@ def predict(
       EhrnetError: no window, or a file that cannot be written.
       OSError: a file that cannot be written. What was written until then is kept.
     """
+    if frames is not None and frames < 1:
+        raise UsageError(f"frames {frames}: must be at least 1")
     if outputs.cover is not None:
         estimator = _Covering(estimator, outputs.cover)
     videos = [text for text in inputs if is_video(text)]
