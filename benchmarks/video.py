@@ -72,10 +72,9 @@ def main():
         seconds = time.perf_counter() - began
     memory = [row[2] for row in rows]
     third = max(1, len(memory) // 3)
-    print(
-        f"{summary.pictures / seconds:.0f} frames/s; resident MiB: first third {np.mean(memory[:third]):.0f}, last third "
-        f"{np.mean(memory[-third:]):.0f}, most {max(memory):.0f}"
-    )
+    print(f"{summary.pictures / seconds:.0f} frames/s")
+    first, last = np.mean(memory[:third]), np.mean(memory[-third:])
+    print(f"resident MiB: first third {first:.0f}, last third {last:.0f}, most {max(memory):.0f}")
     if args.csv:
         with open(args.csv, "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -296,12 +296,13 @@ def import_pytorch(args: argparse.Namespace) -> None:
 
 def predict(args: argparse.Namespace) -> None:
     from ehrnet_tf.files import check_writable
-    from ehrnet_tf.predict import Outputs, Summary
+    from ehrnet_tf.predict import Outputs, Summary, sort_inputs
     from ehrnet_tf.predict import predict as run
     from ehrnet_tf.runtime.estimator import PoseEstimator
     from ehrnet_tf.runtime.protocol import Protocol
     from ehrnet_tf.video.screen import check_screen
 
+    sort_inputs(args.inputs)  # an error before the model is opened
     if args.show:
         check_screen()
     for path in filter(None, (args.json, args.coco)):

@@ -129,11 +129,7 @@ def predict(
         raise UsageError(f"frames {frames}: must be at least 1")
     if outputs.cover is not None:
         estimator = _Covering(estimator, outputs.cover)
-    videos = [text for text in inputs if is_video(text)]
-    others = [text for text in inputs if not is_video(text)]
-    pictures = find_pictures(others) if others else []
-    for text in videos:
-        check_exists(text)
+    pictures, videos = sort_inputs(inputs)
     drawings = _video_paths(videos, outputs.out)
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Screen()) if outputs.show else None
@@ -158,6 +154,19 @@ def predict(
             _go_through(estimator, source, outputs, writers, summary, screen, drawing, track, smooth, frames, say)
             if source.problem:
                 summary.problems.append(source.problem)
+
+
+def sort_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The picture files, those in folders too, and what else there is.
+
+    Raises:
+      UsageError: a file that there is not, or a folder without pictures.
+    """
+    videos = [text for text in inputs if is_video(text)]
+    for text in videos:
+        check_exists(text)
+    others = [text for text in inputs if not is_video(text)]
+    return (find_pictures(others) if others else []), videos
 
 
 def _go_through(
