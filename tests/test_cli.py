@@ -23,6 +23,7 @@ COMMANDS = [
     "info",
     "import-pytorch",
     "predict",
+    "report",
     "demo",
 ]
 

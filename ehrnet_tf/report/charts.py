@@ -14,7 +14,7 @@ from ehrnet_tf.report.html import Element, tag
 WIDTH, HEIGHT = 420, 250  # units, about pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 40
 _DASHES = (None, "7 4", "2 3", "9 3 2 3")
-COLOURS = 6  # of the style: .s0 ... .s5
+_COLOURS = 6  # of the style: .s0 ... .s5; twelve lines look all different
 _FEW = 40  # points up to which each is marked
 
 
@@ -74,9 +74,9 @@ def line_chart(
     for number, s in enumerate(series):
         points = [(across(x), up(y)) for x, y in zip(s.x, s.y, strict=True)]
         path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts.append(tag("path", d=path, class_=f"line s{number % COLOURS}", stroke_dasharray=dash(number)))
+        parts.append(tag("path", d=path, class_=f"line s{number % _COLOURS}", stroke_dasharray=dash(number)))
         if len(points) <= _FEW:
-            parts += [tag("circle", cx=x, cy=y, r=2.6, class_=f"dot s{number % COLOURS}") for x, y in points]
+            parts += [tag("circle", cx=x, cy=y, r=2.6, class_=f"dot s{number % _COLOURS}") for x, y in points]
     words = "; ".join(f"{s.name} from {s.y[0]:.3g} to {s.y[-1]:.3g}" for s in series)
     label = f"{title}: lines over {x_label} {xs[0]:g} to {max(xs):g}. {words}."
     picture = tag("svg", parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)
@@ -109,7 +109,7 @@ def _axes(x_ticks, y_ticks, across, up, x_label, y_label) -> Element:
 def _legend(names: Sequence[str]) -> Element:
     entries = []
     for number, name in enumerate(names):
-        line = tag("line", x1=1, x2=25, y1=6, y2=6, class_=f"line s{number % COLOURS}", stroke_dasharray=dash(number))
+        line = tag("line", x1=1, x2=25, y1=6, y2=6, class_=f"line s{number % _COLOURS}", stroke_dasharray=dash(number))
         entries.append(tag("li", tag("svg", line, viewBox="0 0 26 12", aria_hidden="true"), name))
     return tag("ul", entries, class_="legend")
 

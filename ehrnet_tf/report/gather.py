@@ -128,7 +128,7 @@ def gather(path: Path, options: Options) -> Report:
         best, worst = _pictures(evaluations[0], records, options.pictures)
         skipped = evaluations[0].figures["skipped"]
         if skipped:
-            notes.append(f"{skipped} pictures of {split} could not be read; they do not count.")
+            notes.append(f"Pictures of {split} that cannot be read, and do not count: {skipped}.")
     elif options.data is None:
         notes.append(
             "Nothing was scored for this page: no curves of precision, keypoints or pictures; give --data DIR."

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ehrnet_tf import __version__
 from ehrnet_tf.data.coco import Records
 from ehrnet_tf.errors import DataError, UsageError
 from ehrnet_tf.files import write_json
@@ -84,7 +85,7 @@ def score(
     if own != records.keypoints:
         raise UsageError(f"{path}: has the keypoint set '{own.name}', the others '{records.keypoints.name}'")
     key = {"model": checksum(path), "annotations": checksum(records.annotation_file), "split": split}
-    key |= {"pictures": len(records), "threads": threads}
+    key |= {"pictures": len(records), "threads": threads, "version": __version__}
     with _folder(store) as folder:
         stem = f"{path.stem}-{key['model']:08x}-{split}"
         results_path, figures_path = folder / f"{stem}.json", folder / f"{stem}.figures.json"

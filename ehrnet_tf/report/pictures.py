@@ -90,12 +90,15 @@ def best(
     count: int,
     without: Container[Any] = (),
 ) -> list[Picture]:
-    """The pictures whose labelled people have the highest mean OKS; arguments as for `worst`, and
-
-      without: image ids that are left out.
+    """The pictures whose labelled people have the highest mean OKS.
 
     Of those that have as many labelled keypoints as the median picture or more; pictures in which nobody is found who
     is not labelled come first.
+
+    Args:
+      people, results, records, keypoints: as for `worst`.
+      count: how many pictures at most.
+      without: image ids that are left out.
     """
     painter = _Painter(results, records, keypoints)
     drawn: list[Picture] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from ehrnet_tf.evaluation.breakdown import GOOD, KINDS, NEAR
 from ehrnet_tf.evaluation.coco_ap import FIGURES
-from ehrnet_tf.report.charts import COLOURS, Series, line_chart, stacked_bar
+from ehrnet_tf.report.charts import Series, line_chart, stacked_bar
 from ehrnet_tf.report.gather import Report
 from ehrnet_tf.report.html import Element, tag
 from ehrnet_tf.report.pictures import SHOWN, Picture
@@ -112,7 +112,7 @@ def _precision_recall(report: Report) -> list[Element]:
             for name, e, curve in zip(report.names, report.evaluations, curves, strict=True)
         ]
         title = "Files compared, mean over OKS 0.50 to 0.95"
-        charts.append(line_chart(title, files[:COLOURS], "recall", "precision", y_range=unit, x_range=unit))
+        charts.append(line_chart(title, files, "recall", "precision", y_range=unit, x_range=unit))
     return [tag("div", charts, class_="grid2")]
 
 
