@@ -48,7 +48,7 @@ setup(
         "ehrnet_tf.converters.jetson",
     ],
     package_dir={"ehrnet_tf.configs": "configs", "ehrnet_tf.converters": "converters"},
-    package_data={"ehrnet_tf.configs": ["*.yaml", "*/*.yaml"]},
+    package_data={"ehrnet_tf.configs": ["*.yaml", "*/*.yaml"], "ehrnet_tf.report": ["*.css"]},
     install_requires=["numpy", "scipy", "opencv-python-headless", "pyyaml", "tqdm", *TFLITE],
     extras_require={
         "train": TRAIN,

@@ -375,6 +375,33 @@ def chosen_cover(args: argparse.Namespace):
     return lambda image, poses: anonymise(image, poses.keypoints, poses.keypoint_set, args.anonymise)
 
 
+def report(args: argparse.Namespace) -> None:
+    from ehrnet_tf.evaluation.coco_ap import FIGURES
+    from ehrnet_tf.files import check_writable, write_json
+    from ehrnet_tf.report.gather import Options
+    from ehrnet_tf.report.write import write_report
+
+    options = Options(
+        data=Path(args.data) if args.data else None,
+        split=args.split,
+        limit=args.limit,
+        models=tuple(map(Path, args.model)),
+        threads=args.threads,
+        rounds=args.rounds,
+        pictures=args.pictures,
+    )
+    if args.json:
+        check_writable(args.json)
+    result = write_report(args.run, args.out, options)
+    for figures in result["accuracy"]:
+        print(f"{figures['file']}: " + "  ".join(f"{name} {figures[name]:.3f}" for name in FIGURES[:3]))
+    for note in result["notes"]:
+        print(f"note: {note}")
+    print(f"{result['report']}: {result['bytes'] / 2**20:.2f} MB")
+    if args.json:
+        write_json(args.json, result)
+
+
 def demo(args: argparse.Namespace) -> None:
     from ehrnet_tf.demo import run
 
@@ -396,6 +423,7 @@ COMMANDS = {
     "import-pytorch": import_pytorch,
     "predict": predict,
     "draw": draw,
+    "report": report,
     "demo": demo,
 }
 
@@ -413,7 +441,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def needs_tensorflow(args: argparse.Namespace) -> bool:
     """Whether a command will load TensorFlow."""
-    if args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, demo):
+    if args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, report, demo):
         return True
     model = str(getattr(args, "model", ""))
     return bool(getattr(args, "sheet", None)) or model.endswith(".keras") or os.path.isdir(model)

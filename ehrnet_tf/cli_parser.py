@@ -215,6 +215,21 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--min-score", type=float, default=0.0, help="leave out people scored lower (%(default)s)")
     drawing_options(sub)
     sub.add_argument("--keypoints", metavar="SET", help="YAML file of one's own set, for its limbs and colours")
+    sub = command("report", "Write a run's figures, curves and pictures as one HTML file.")
+    sub.add_argument("run", metavar="RUN", help="folder of train, quantize or pretrain, or a model file")
+    sub.add_argument("--data", metavar="DIR", help="folder in COCO's layout, or of shards, to score on (default: none)")
+    sub.add_argument(
+        "--split", metavar="SPLIT", help="of the data (default: what the run was validated on, else val2017)"
+    )
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    text = "further model files to score and time; may be given several times"
+    sub.add_argument("--model", action="extend", nargs="+", default=[], metavar="FILE", help=text)
+    sub.add_argument("--out", metavar="FILE", help="the page (default: RUN/report.html)")
+    sub.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: 2, where the runtime can be told)")
+    sub.add_argument("--rounds", type=int, default=30, metavar="N", help="of timing; 0: none (%(default)s)")
+    text = "how many best and how many worst pictures to show; 0: none (%(default)s)"
+    sub.add_argument("--pictures", type=int, default=6, metavar="N", help=text)
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
 
     sub = command("demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")
     sub.add_argument("--out", default="demo_output", metavar="DIR", help="%(default)s")

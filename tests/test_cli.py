@@ -24,6 +24,7 @@ COMMANDS = [
     "import-pytorch",
     "predict",
     "draw",
+    "report",
     "demo",
 ]
 
