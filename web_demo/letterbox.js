@@ -1,7 +1,7 @@
 /**
  * Fitting a picture into the network's input, and taking coordinates back: the pixels that
- * `ehrnet_tf.runtime.letterbox` makes with OpenCV 5, but for one grey level where a value lies halfway between two. (A
- * canvas that scales gives others, and they other poses.)
+ * `ehrnet_tf.runtime.letterbox` makes with OpenCV 5, to the last bit. (A canvas that scales gives others, and they
+ * other poses.)
  *
  * Frame: continuous, x right, y down; the first pixel's centre is 0.5, 0.5.
  */
@@ -34,50 +34,46 @@ export function roundHalfEven(x) {
 }
 
 const { fround } = Math; // OpenCV reckons in float32
-const CHANNELS = 4; // of source pixels
 
 /**
  * Along one axis, where each output pixel's centre lies between two source pixels: the first one's index, which may be
  * outside the picture, and how far it is towards the second, 0..1.
  *
  * @param {number} inputSize output pixels.
- * @param {number} scale output pixels a source pixel.
- * @param {number} origin where the picture's edge lies in the output.
+ * @param {(o: number) => number} place of output pixel o among source pixels, whose centres are at whole numbers here.
  */
-function bilinearTaps(inputSize, scale, origin) {
+function bilinearTaps(inputSize, place) {
   const first = new Int32Array(inputSize);
   const share = new Float32Array(inputSize);
-  const step = fround(1 / scale);
-  const start = fround(-(origin + (scale - 1) / 2) / scale);
   for (let o = 0; o < inputSize; o++) {
-    const place = fround(o * step + start);
-    first[o] = Math.floor(place);
-    share[o] = place - first[o];
+    first[o] = Math.floor(place(o));
+    share[o] = place(o) - first[o];
   }
   return { first, share };
 }
 
 /**
- * Along one axis, which source pixels make up each of `parts` equal parts: source pixel index[i] counts for part part[i]
- * with weight[i].
+ * Along one axis, which source pixels make up each of `parts` equal parts: for part p those numbered
+ * index[start[p]] .. index[start[p + 1] - 1], neighbours, with the weights of the same places.
  */
 function areaTaps(imageSize, parts) {
   const index = [];
-  const part = [];
   const weight = [];
+  const start = [0];
   const size = imageSize / parts;
   for (let p = 0; p < parts; p++) {
-    const start = p * size;
-    const end = start + size;
-    const cell = Math.min(size, imageSize - start);
+    const begin = p * size;
+    const end = begin + size;
+    const cell = Math.min(size, imageSize - begin);
     const to = Math.min(Math.floor(end), imageSize - 1);
-    const from = Math.min(Math.ceil(start), to);
-    const add = (i, share) => index.push(i) && part.push(p) && weight.push(share / cell);
-    if (from - start > 1e-3) add(from - 1, from - start);
+    const from = Math.min(Math.ceil(begin), to);
+    const add = (i, share) => index.push(i) && weight.push(share / cell);
+    if (from - begin > 1e-3) add(from - 1, from - begin);
     for (let i = from; i < to; i++) add(i, 1);
     if (end - to > 1e-3) add(to, Math.min(end - to, 1, cell));
+    start.push(index.length);
   }
-  return { index: Int32Array.from(index), part: Int32Array.from(part), weight: Float32Array.from(weight) };
+  return { index: Int32Array.from(index), weight: Float32Array.from(weight), start: Int32Array.from(start) };
 }
 
 /** Makes pictures of one size smaller, by the mean over areas: OpenCV's INTER_AREA. */
@@ -86,37 +82,48 @@ class AreaReducer {
     Object.assign(this, { imageWidth, width, height });
     this.columns = areaTaps(imageWidth, width);
     this.rows = areaTaps(imageHeight, height);
-    const halves = imageWidth === 2 * width && imageHeight === 2 * height;
-    this.round = halves ? Math.round : roundHalfEven; // OpenCV has code of its own for halves
+    // Quarters of grey levels: OpenCV has code of its own for halves, which rounds x.5 up.
+    this.more = imageWidth === 2 * width && imageHeight === 2 * height ? 1 / 8 : 0;
   }
 
-  /** RGBA to RGBA, whose alpha is of no meaning. */
+  /** RGBA to RGB. */
   reduce(pixels) {
-    const { index, part, weight } = this.rows;
-    const reduced = new Uint8Array(CHANNELS * this.width * this.height);
-    const line = new Float32Array(CHANNELS * this.width);
-    const sums = new Float32Array(CHANNELS * this.width);
-    for (let i = 0; i < index.length; i++) {
-      if (i === 0 || index[i] !== index[i - 1]) this.#reduceLine(pixels, index[i], line);
-      for (let k = 0; k < sums.length; k++) sums[k] += fround(weight[i] * line[k]);
-      if (part[i] === part[i + 1]) continue;
-      const start = part[i] * sums.length;
-      for (let k = 0; k < sums.length; k++) reduced[start + k] = Math.min(255, this.round(sums[k]));
+    const { index, weight, start } = this.rows;
+    const reduced = new Uint8ClampedArray(3 * this.width * this.height); // rounds as OpenCV does, halves to even numbers
+    const line = new Float32Array(3 * this.width);
+    const sums = new Float32Array(line.length);
+    let held = -1;
+    for (let p = 0; p < this.height; p++) {
       sums.fill(0);
+      for (let i = start[p]; i < start[p + 1]; i++) {
+        if (held !== index[i]) this.#reduceLine(pixels, (held = index[i]), line);
+        const share = weight[i];
+        for (let k = 0; k < sums.length; k++) sums[k] += fround(share * line[k]);
+      }
+      const to = p * sums.length;
+      for (let k = 0; k < sums.length; k++) reduced[to + k] = sums[k] + this.more;
     }
     return reduced;
   }
 
   #reduceLine(pixels, row, line) {
-    const { index, part, weight } = this.columns;
-    line.fill(0);
-    const start = CHANNELS * row * this.imageWidth;
-    for (let i = 0; i < index.length; i++) {
-      const from = start + CHANNELS * index[i];
-      const to = CHANNELS * part[i];
-      line[to] += fround(weight[i] * pixels[from]);
-      line[to + 1] += fround(weight[i] * pixels[from + 1]);
-      line[to + 2] += fround(weight[i] * pixels[from + 2]);
+    const { index, weight, start } = this.columns;
+    const { width, imageWidth } = this;
+    for (let p = 0, to = 0; p < width; p++) {
+      const end = start[p + 1];
+      let from = 4 * (row * imageWidth + index[start[p]]);
+      let red = fround(0);
+      let green = fround(0);
+      let blue = fround(0);
+      for (let i = start[p]; i < end; i++, from += 4) {
+        const share = weight[i];
+        red = fround(red + fround(share * pixels[from]));
+        green = fround(green + fround(share * pixels[from + 1]));
+        blue = fround(blue + fround(share * pixels[from + 2]));
+      }
+      line[to++] = red;
+      line[to++] = green;
+      line[to++] = blue;
     }
   }
 }
@@ -127,7 +134,7 @@ class AreaReducer {
  */
 export class PictureFitter {
   #reducer = null;
-  #source; // {width, height} of what is sampled: the picture, or the reduced one
+  #source; // {width, height, channels} of what is sampled: the picture, or the reduced one
   #columns;
   #rows;
 
@@ -138,10 +145,16 @@ export class PictureFitter {
     this.box = fit(imageWidth, imageHeight, width, height);
     const { scale, dx, dy } = this.box;
     const reduced = (size) => (scale < 0.5 ? Math.max(1, roundHalfEven(2 * scale * size)) : size);
-    this.#source = { width: reduced(imageWidth), height: reduced(imageHeight) };
+    this.#source = { width: reduced(imageWidth), height: reduced(imageHeight), channels: scale < 0.5 ? 3 : 4 };
     if (scale < 0.5) this.#reducer = new AreaReducer(imageWidth, imageHeight, this.#source.width, this.#source.height);
-    this.#columns = bilinearTaps(width, (scale * imageWidth) / this.#source.width, dx);
-    this.#rows = bilinearTaps(height, (scale * imageHeight) / this.#source.height, dy);
+    // The inverse map, in OpenCV's order of operations: along a row multiplication and addition are one.
+    const across = scale * (imageWidth / this.#source.width);
+    const down = scale * (imageHeight / this.#source.height);
+    const determinant = 1 / (across * down);
+    const [stepX, stepY] = [down * determinant, across * determinant];
+    const [startX, startY] = [-stepX * (dx + (across - 1) / 2), -stepY * (dy + (down - 1) / 2)].map(fround);
+    this.#columns = bilinearTaps(width, (o) => fround(o * fround(stepX) + startX));
+    this.#rows = bilinearTaps(height, (o) => fround(fround(o * fround(stepY)) + startY));
   }
 
   /**
@@ -149,12 +162,12 @@ export class PictureFitter {
    * @returns {Uint8Array} height x width x 3, RGB.
    */
   fit(pixels) {
-    if (pixels.length !== CHANNELS * this.imageWidth * this.imageHeight) {
+    if (pixels.length !== 4 * this.imageWidth * this.imageHeight) {
       throw new RangeError(`${pixels.length} bytes for ${this.imageWidth} x ${this.imageHeight} pixels`);
     }
     const source = this.#reducer ? this.#reducer.reduce(pixels) : pixels;
     const { first, share } = this.#rows;
-    const input = new Uint8Array(3 * this.width * this.height);
+    const input = new Uint8ClampedArray(3 * this.width * this.height);
     let above = { row: -2, line: new Float32Array(3 * this.width) };
     let below = { row: -2, line: new Float32Array(3 * this.width) };
     for (let o = 0; o < this.height; o++) {
@@ -162,11 +175,10 @@ export class PictureFitter {
       this.#sampleLine(source, first[o], above);
       this.#sampleLine(source, first[o] + 1, below);
       const start = o * above.line.length;
-      for (let k = 0; k < above.line.length; k++) {
-        input[start + k] = roundHalfEven(fround(share[o] * (below.line[k] - above.line[k]) + above.line[k]));
-      }
+      const [from, to, part] = [above.line, below.line, share[o]];
+      for (let k = 0; k < from.length; k++) input[start + k] = fround(part * (to[k] - from[k]) + from[k]);
     }
-    return input;
+    return new Uint8Array(input.buffer);
   }
 
   /** A source row, sampled along the row; black outside the picture. */
@@ -174,7 +186,7 @@ export class PictureFitter {
     if (target.row === row) return;
     target.row = row;
     const { line } = target;
-    const { width, height } = this.#source;
+    const { width, height, channels } = this.#source;
     if (row < 0 || row >= height) {
       line.fill(0);
       return;
@@ -182,10 +194,12 @@ export class PictureFitter {
     const { first, share } = this.#columns;
     for (let o = 0; o < this.width; o++) {
       const at = first[o];
+      const hasLeft = at >= 0 && at < width;
+      const hasRight = at >= -1 && at < width - 1;
       for (let channel = 0; channel < 3; channel++) {
-        const index = CHANNELS * (row * width + at) + channel;
-        const left = at >= 0 && at < width ? source[index] : 0;
-        const right = at >= -1 && at < width - 1 ? source[index + CHANNELS] : 0;
+        const index = channels * (row * width + at) + channel;
+        const left = hasLeft ? source[index] : 0;
+        const right = hasRight ? source[index + channels] : 0;
         line[3 * o + channel] = share[o] * (right - left) + left;
       }
     }

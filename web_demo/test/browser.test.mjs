@@ -218,6 +218,24 @@ test("pictures that will not do are refused in words", async (t) => {
   assert.deepEqual(await page.$eval("#view", ({ width, height }) => [width, height]), [2048, 1280]);
 });
 
+test("EXIF's orientation is applied, transparency goes over white", async (t) => {
+  const page = await open(t, { ready: null });
+  const found = await page.evaluate(async () => {
+    const { readPicture } = await import("./pictures.js");
+    const context = new OffscreenCanvas(64, 32).getContext("2d");
+    const clear = await context.canvas.convertToBlob();
+    context.fillRect(32, 0, 32, 32);
+    context.fillStyle = "white";
+    context.fillRect(0, 0, 32, 32); // white on the left, which orientation 6 turns to the top
+    const jpeg = new Uint8Array(await (await context.canvas.convertToBlob({ type: "image/jpeg" })).arrayBuffer());
+    const exif = [0xff, 0xe1, 0, 34, 69, 120, 105, 102, 0, 0, 77, 77, 0, 42, 0, 0, 0, 8, 0, 1, 1, 18, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0];
+    const turned = new Blob([jpeg.subarray(0, 2), Uint8Array.from([...exif, 0, 0, 0, 0]), jpeg.subarray(2)]);
+    const summary = ({ pixels: { data, width, height } }) => [width, height, data[4 * width + 4], data[4 * width * (height - 1)]];
+    return [summary(await readPicture(turned, "turned.jpg")), summary(await readPicture(clear, "clear.png"))];
+  });
+  assert.deepEqual(found, [[32, 64, 255, 0], [64, 32, 255, 255]]);
+});
+
 test("the camera: started, stopped, and left for a picture", async (t) => {
   const page = await open(t, { permissions: ["camera"] });
   await page.click("#start");
@@ -241,7 +259,7 @@ async function count(page) {
 }
 
 test("the camera's picture is that of a mirror", async (t) => {
-  const page = await open(t, { permissions: ["camera"] });
+  const page = await open(t, { permissions: ["camera"], ready: null });
   const brightest = await page.evaluate(async () => {
     const { Camera } = await import("./camera.js");
     const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 480 });
@@ -263,7 +281,7 @@ test("the camera's picture is that of a mirror", async (t) => {
 });
 
 test("camera troubles are told in words", async (t) => {
-  const page = await open(t);
+  const page = await open(t, { ready: "Opening painted" });
   const faults = {
     NotAllowedError: "refuses the camera",
     NotFoundError: "no camera was found",
