@@ -6,7 +6,7 @@ import { readMetadata } from "./metadata.js";
 import { findPeople } from "./poses.js";
 
 const WASM = new URL("vendor/wasm/", import.meta.url).href;
-const FLOAT = ["float32", "float16"]; // precisions that a GPU can compute
+const GPU_PRECISION = "float32"; // WebGPU takes no integers, and of float16 files LiteRT.js 2.5.3 makes maps without people
 
 /**
  * One a page or worker at a time, since LiteRT.js is one. On a page of its own it blocks the page while it computes;
@@ -24,14 +24,14 @@ export class PoseEstimator {
    * @param {Uint8Array} bytes of the model file.
    * @param {string} name what messages call it.
    * @param {{threads?: number, gpu?: boolean}} options threads: more than 1 needs a page that is cross-origin isolated;
-   *   gpu: whether WebGPU may be used, which takes a float model, a browser with WebGPU and JSPI, and one thread.
+   *   gpu: whether WebGPU may be used, which takes a float32 model, a browser with WebGPU and JSPI, and one thread.
    * @throws {DemoError} the file or the browser will not do, or LiteRT.js cannot be had.
    */
   static async open(bytes, name, { threads = 1, gpu = false } = {}) {
     const estimator = new PoseEstimator();
     estimator.name = name;
     estimator.metadata = await readMetadata(bytes, name);
-    const onGpu = gpu && FLOAT.includes(estimator.metadata.json.precision) && (await hasGpu());
+    const onGpu = gpu && estimator.metadata.json.precision === GPU_PRECISION && (await hasGpu());
     const litert = (estimator.#litert = await loadLiteRt(onGpu ? 1 : threads, onGpu));
     const compile = (options) => litert.loadAndCompile(bytes, { cpuOptions: { numThreads: threads }, ...options });
     try {

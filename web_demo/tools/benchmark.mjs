@@ -1,8 +1,8 @@
 // npm run benchmark -- MODEL.tflite PICTURE... [--threads 1,2] [--gpu] [--rounds 100] [--json FILE]
 //
-// Runs the page's code in headless Chromium: milliseconds a picture in a worker, as on the page, after a warm-up (the
-// browser compiles WebAssembly a second time while it runs). With --json, also the poses of each picture, for a
-// comparison with `ehrnet predict --json`. --gpu: WebGPU, by software.
+// Runs the page's code in headless Chromium: milliseconds a picture in a worker, as on the page, median (and least), after
+// a warm-up of as many rounds (the browser compiles WebAssembly a second time while it runs). With --json, also the poses
+// of each picture, for a comparison with `ehrnet predict --json`. --gpu: WebGPU, by software.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
@@ -39,11 +39,8 @@ try {
   for (const threads of options.threads.split(",").map(Number)) {
     const run = await page.evaluate(measure, { threads, gpu: options.gpu, rounds: Number(options.rounds), count: pictures.length });
     pictures.forEach((picture, i) => (found[basename(picture)] = run.poses[i]));
-    const [fit, network, all] = ["fit", "network", "all"].map((stage) => median(run.times.map((times) => times[stage])));
-    console.log(
-      `${run.device}: fit ${fit.toFixed(2)} ms, network and decoder ${network.toFixed(2)} ms, ` +
-        `with the way to the worker and back ${all.toFixed(2)} ms (medians of ${run.times.length})`,
-    );
+    const [fit, network, all] = ["fit", "network", "all"].map((stage) => summary(run.times.map((times) => times[stage])));
+    console.log(`${run.device}: fit ${fit}, network and decoder ${network}, with the way to the worker and back ${all}`);
   }
 } finally {
   await browser.close();
@@ -51,8 +48,9 @@ try {
 }
 if (options.json) await writeFile(options.json, JSON.stringify(found, null, 1));
 
-function median(numbers) {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+function summary(milliseconds) {
+  const sorted = milliseconds.toSorted((a, b) => a - b);
+  return `${sorted[Math.floor(sorted.length / 2)].toFixed(2)} (${sorted[0].toFixed(2)})`;
 }
 
 /** Runs on the page. */
