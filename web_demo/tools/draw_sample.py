@@ -1,6 +1,6 @@
 """Draws samples/people.jpg: made-up people, as `ehrnet make-data` draws them.
 
-    python web_demo/tools/draw_sample.py
+python web_demo/tools/draw_sample.py
 """
 
 from pathlib import Path

@@ -1,4 +1,5 @@
-// node tools/screenshot.mjs MODEL.tflite OUT.png [PICTURE]: the page, looking at a picture (default: the sample).
+// node tools/screenshot.mjs MODEL.tflite OUT.png [PICTURE]: the page, looking at a picture (default: the sample). The
+// one in docs/images was made smaller by Pillow: resize((880, 664)).quantize(256).
 
 import { launch } from "../test/chromium.mjs";
 import { serve } from "../test/server.mjs";
