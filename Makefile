@@ -1,10 +1,11 @@
 # Two commands do all set-up: `make demo` and `make test`. Both make the environment (.venv) first.
 # The Android demo needs a JDK (17 or newer) and Maven instead: `make test-android` and `make apk`.
+# The web demo needs Node.js (20.15 or newer) and npm, its tests Chromium: `make web-demo` and `make test-web`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test test-python test-android apk lint clean
+.PHONY: env demo test test-python test-android apk web-demo test-web lint clean
 
 env: $(VENV)/.installed
 
@@ -32,6 +33,12 @@ test-android:
 
 apk:
 	android_demo/checks/build.sh apk
+
+web-demo:
+	web_demo/tools/web.sh build
+
+test-web:
+	web_demo/tools/web.sh test
 
 lint: env
 	$(BIN)/ruff check .
