@@ -215,6 +215,7 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--min-score", type=float, default=0.0, help="leave out people scored lower (%(default)s)")
     drawing_options(sub)
     sub.add_argument("--keypoints", metavar="SET", help="YAML file of one's own set, for its limbs and colours")
+
     sub = command("report", "Write a run's figures, curves and pictures as one HTML file.")
     sub.add_argument("run", metavar="RUN", help="folder of train, quantize or pretrain, or a model file")
     sub.add_argument("--data", metavar="DIR", help="folder in COCO's layout, or of shards, to score on (default: none)")
