@@ -19,10 +19,13 @@ demo: env
 	rm -rf demo_output
 	$(BIN)/ehrnet demo --out demo_output
 
-# The Android demo's tests are part of this where there is a JDK. pytest comes last: its summary is the last line.
+# The Android demo's tests are part of this where there is a JDK, the web demo's where there are Node.js and Chromium.
+# pytest comes last: its summary is the last line.
 test: lint
 	@if command -v javac >/dev/null; then android_demo/checks/build.sh test; \
 	else echo "no JDK: the Android demo's tests are left out (make test-android)"; fi
+	@if command -v npm >/dev/null && command -v chromium >/dev/null; then web_demo/tools/web.sh test; \
+	else echo "no Node.js or no Chromium: the web demo's tests are left out (make test-web)"; fi
 	@$(MAKE) --no-print-directory test-python
 
 test-python: env
