@@ -1,6 +1,6 @@
 /** Drawing people on a canvas, in the colours and sizes of `ehrnet_tf.drawing`. */
 
-const SIDES = { left: [86, 180, 233], right: [240, 145, 20], centre: [0, 190, 140] }; // Okabe and Ito, RGB
+const SIDES = { left: [86, 180, 233], right: [240, 145, 20], centre: [255, 240, 195] }; // as ehrnet_tf/drawing.py, RGB
 const DARK = [25, 25, 30];
 const TURN = 2 * Math.PI;
 
