@@ -1,10 +1,11 @@
 # Two commands do all set-up: `make demo` and `make test`. Both make the environment (.venv) first.
 # The Android demo needs a JDK (17 or newer) and Maven instead: `make test-android` and `make apk`.
+# The web demo needs Node.js (20.15 or newer) and npm, its tests Chromium: `make web-demo` and `make test-web`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test test-python test-android apk lint clean
+.PHONY: env demo test test-python test-android apk web-demo test-web lint clean
 
 env: $(VENV)/.installed
 
@@ -18,10 +19,13 @@ demo: env
 	rm -rf demo_output
 	$(BIN)/ehrnet demo --out demo_output
 
-# The Android demo's tests are part of this where there is a JDK. pytest comes last: its summary is the last line.
+# The Android demo's tests are part of this where there is a JDK, the web demo's where there are Node.js and Chromium.
+# pytest comes last: its summary is the last line.
 test: lint
 	@if command -v javac >/dev/null; then android_demo/checks/build.sh test; \
 	else echo "no JDK: the Android demo's tests are left out (make test-android)"; fi
+	@if command -v npm >/dev/null && command -v chromium >/dev/null; then web_demo/tools/web.sh test; \
+	else echo "no Node.js or no Chromium: the web demo's tests are left out (make test-web)"; fi
 	@$(MAKE) --no-print-directory test-python
 
 test-python: env
@@ -32,6 +36,12 @@ test-android:
 
 apk:
 	android_demo/checks/build.sh apk
+
+web-demo:
+	web_demo/tools/web.sh build
+
+test-web:
+	web_demo/tools/web.sh test
 
 lint: env
 	$(BIN)/ruff check .

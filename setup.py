@@ -11,8 +11,22 @@ ONNX = ["tf2onnx>=1.16", "onnx", "onnxruntime"]
 OPENVINO = [*ONNX, "openvino>=2024.4", "nncf>=2.13"]  # OpenVINO files are made by way of ONNX; nncf makes integers
 # tf_keras of TensorFlow's own minor version; tensorflow-model-optimization imports distutils, which setuptools has.
 QAT = ["tf_keras>=2.16", "tensorflow-model-optimization>=0.8", "setuptools"]
+VIDEO = ["av>=12"]  # to write H.264 with the original's sound
 JAX = ["jax>=0.5"]  # to train on several machines; a GPU needs jax[cuda12]
-DEV = [*TRAIN, *QAT, *OPENVINO, *JAX, "pytest", "pytest-xdist", "hypothesis", "ruff", "vermin", "pillow"]
+DEV = [
+    *TRAIN,
+    *QAT,
+    *OPENVINO,
+    *JAX,
+    *VIDEO,
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "ruff",
+    "vermin",
+    "pillow",
+    "pandas",
+]
 # What runs a .tflite file. JetPack 5's Python is 3.8, for which there is only the older package.
 TFLITE = [
     "ai-edge-litert; python_version >= '3.9'",
@@ -34,7 +48,7 @@ setup(
         "ehrnet_tf.converters.jetson",
     ],
     package_dir={"ehrnet_tf.configs": "configs", "ehrnet_tf.converters": "converters"},
-    package_data={"ehrnet_tf.configs": ["*.yaml", "*/*.yaml"]},
+    package_data={"ehrnet_tf.configs": ["*.yaml", "*/*.yaml"], "ehrnet_tf.report": ["*.css"]},
     install_requires=["numpy", "scipy", "opencv-python-headless", "pyyaml", "tqdm", *TFLITE],
     extras_require={
         "train": TRAIN,
@@ -43,7 +57,8 @@ setup(
         "openvino": OPENVINO,
         "pytorch": PYTORCH,
         "jax": JAX,
-        "all": [*TRAIN, *QAT, *OPENVINO, *PYTORCH, *JAX],
+        "video": VIDEO,
+        "all": [*TRAIN, *QAT, *OPENVINO, *PYTORCH, *JAX, *VIDEO],
         "dev": DEV,
     },
     entry_points={"console_scripts": ["ehrnet = ehrnet_tf.cli:main"]},

@@ -11,11 +11,21 @@ _HOMES = {
     "CompactEfficientNet": "ehrnet_tf.models.efficientnet",
     "EfficientHRNet": "ehrnet_tf.models.efficienthrnet",
     "PoseEstimator": "ehrnet_tf.runtime.estimator",
+    "Smoother": "ehrnet_tf.smoothing",
+    "Tracker": "ehrnet_tf.tracking",
     "load_config": "ehrnet_tf.config",
 }
 _ROOMS = ("benchmark", "converters", "data", "decoding", "evaluation", "keypoints", "models", "runtime", "training")
 
-__all__ = ["CompactEfficientNet", "EfficientHRNet", "PoseEstimator", "__version__", "load_config"]
+__all__ = [
+    "CompactEfficientNet",
+    "EfficientHRNet",
+    "PoseEstimator",
+    "Smoother",
+    "Tracker",
+    "__version__",
+    "load_config",
+]
 
 
 def __getattr__(name: str):

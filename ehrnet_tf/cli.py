@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from ehrnet_tf.cli_parser import build_parser
+from ehrnet_tf.cli_predict import chosen_filters, draw, predict
 from ehrnet_tf.errors import EhrnetError, MissingExtraError, UsageError
 
 # Packages of the extra `train`; a missing one is reported with the extra's name.
@@ -179,13 +180,6 @@ def count(text: str, option: str) -> int:
     return int(text)
 
 
-def chosen_filters(args: argparse.Namespace):
-    """What the options leave out of the poses."""
-    from ehrnet_tf.filters import Filters
-
-    return Filters(args.limb_length, args.min_joints, args.duplicate_oks)
-
-
 def quantize(args: argparse.Namespace) -> None:
     from ehrnet_tf.files import write_json
     from ehrnet_tf.quantization.finetune import quantize_run
@@ -294,51 +288,31 @@ def import_pytorch(args: argparse.Namespace) -> None:
     print(f"{args.out}: {variant}, {loaded}")
 
 
-def predict(args: argparse.Namespace) -> None:
-    import cv2
-    from tqdm import tqdm
+def report(args: argparse.Namespace) -> None:
+    from ehrnet_tf.evaluation.coco_ap import FIGURES
+    from ehrnet_tf.files import check_writable, write_json
+    from ehrnet_tf.report.gather import Options
+    from ehrnet_tf.report.write import write_report
 
-    from ehrnet_tf.files import atomic_path, write_json
-    from ehrnet_tf.images import find_pictures, output_paths, read_image
-    from ehrnet_tf.runtime.estimator import PoseEstimator
-    from ehrnet_tf.runtime.protocol import Protocol
-
-    paths = find_pictures(args.inputs)
-    protocol = Protocol("exact" if args.exact else "live")
-    estimator = PoseEstimator(
-        args.model,
+    options = Options(
+        data=Path(args.data) if args.data else None,
+        split=args.split,
+        limit=args.limit,
+        models=tuple(map(Path, args.model)),
         threads=args.threads,
-        keypoints=args.keypoints,
-        input_size=args.input_size,
-        device=args.device,
-        min_score=args.min_score,
-        protocol=protocol,
-        filters=chosen_filters(args),
+        rounds=args.rounds,
+        pictures=args.pictures,
     )
-    drawings = output_paths(paths, args.out) if args.out else [None] * len(paths)
-    found, failed = [], 0
-    for path, drawing in zip(tqdm(paths, unit="picture", disable=len(paths) < 3), drawings):
-        try:
-            image = read_image(path)
-        except EhrnetError as error:
-            failed += 1
-            print(f"skipped: {error}", file=sys.stderr)
-            continue
-        poses = estimator(image)
-        found.append({"file": str(path), **poses.to_dict()})
-        if drawing:
-            with atomic_path(drawing) as temporary:
-                if not cv2.imwrite(str(temporary), cv2.cvtColor(poses.draw(image), cv2.COLOR_RGB2BGR)):
-                    raise EhrnetError(f"{drawing}: cannot be written")
-        if not args.json and not args.out:
-            print(f"{path}: {len(poses)} people")
     if args.json:
-        write_json(args.json, found)
-    people = sum(len(entry["people"]) for entry in found)
-    where = f"; drawings in {args.out}" if args.out else ""
-    print(f"{people} people in {len(found)} pictures{where}")
-    if failed:
-        raise EhrnetError(f"{failed} of {len(paths)} inputs could not be read")
+        check_writable(args.json)
+    result = write_report(args.run, args.out, options)
+    for figures in result["accuracy"]:
+        print(f"{figures['file']}: " + "  ".join(f"{name} {figures[name]:.3f}" for name in FIGURES[:3]))
+    for note in result["notes"]:
+        print(f"note: {note}")
+    print(f"{result['report']}: {result['bytes'] / 2**20:.2f} MB")
+    if args.json:
+        write_json(args.json, result)
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -361,6 +335,8 @@ COMMANDS = {
     "benchmark": benchmark,
     "import-pytorch": import_pytorch,
     "predict": predict,
+    "draw": draw,
+    "report": report,
     "demo": demo,
 }
 
@@ -378,7 +354,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def needs_tensorflow(args: argparse.Namespace) -> bool:
     """Whether a command will load TensorFlow."""
-    if args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, demo):
+    if args.function in (models, make_shards, train, pretrain, quantize, import_pytorch, report, demo):
         return True
     model = str(getattr(args, "model", ""))
     return bool(getattr(args, "sheet", None)) or model.endswith(".keras") or os.path.isdir(model)

@@ -182,15 +182,55 @@ def build_parser(functions: Mapping[str, Callable[[argparse.Namespace], None]]) 
     sub.add_argument("--input-size", type=int, metavar="PX", help="side of the input (default: the variant's own)")
     sub.add_argument("--tags-on-both-stages", action="store_true", help="keep the tags of a 34-channel second head")
 
-    sub = command("predict", "Find people in pictures.")
+    def drawing_options(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--boxes", action="store_true", help="draw people's boxes as well")
+        sub.add_argument("--no-skeletons", action="store_true", help="draw no limbs and joints")
+        text = "cover the heads of the people that are found, those of low score too"
+        sub.add_argument("--anonymise", choices=["blur", "pixelate"], help=text)
+
+    sub = command("predict", "Find people in pictures, videos, and what a camera sees.")
     sub.add_argument("model", help=MODELS)
-    sub.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    sub.add_argument("--out", metavar="DIR", help="write drawings there")
-    sub.add_argument("--json", metavar="F", help="write the poses there")
+    text = "pictures and folders of them, videos, a camera's number, rtsp://..., a GStreamer pipeline (with ' ! ')"
+    sub.add_argument("inputs", nargs="+", metavar="INPUT", help=text)
+    sub.add_argument("--out", metavar="DIR", help="write drawings there: pictures, and .mp4 of videos")
+    text = "write the poses there: .json, .jsonl (a line a picture) or .csv (a row a person)"
+    sub.add_argument("--json", metavar="F", help=text)
+    sub.add_argument("--coco", metavar="F", help="write the poses there in COCO's results format, .json")
+    sub.add_argument("--show", action="store_true", help="show the drawings in a window; q ends")
     sub.add_argument("--min-score", type=float, default=0.2, help="leave out people scored lower (%(default)s)")
     sub.add_argument("--exact", action="store_true", help="the exact decoder instead of the live one")
+    sub.add_argument("--frames", type=int, metavar="N", help="of each video or camera, the first N")
+    sub.add_argument("--no-track", action="store_true", help="of videos: no ids that stay with a person")
+    sub.add_argument("--no-smooth", action="store_true", help="of videos: keypoints as found, not smoothed over time")
+    sub.add_argument("--no-sound", action="store_true", help="of videos: without the original's sound")
+    drawing_options(sub)
     filter_options(sub)
     runtime_options(sub)
+
+    sub = command("draw", "Draw poses that were written to a file, without the model.")
+    sub.add_argument("poses", metavar="POSES", help="what `ehrnet predict --json` wrote: .json, .jsonl or .csv")
+    sub.add_argument("--out", required=True, metavar="DIR", help="folder for the drawings")
+    text = "the video, picture, or folder of pictures (default: those that the file names)"
+    sub.add_argument("--source", metavar="INPUT", help=text)
+    sub.add_argument("--min-score", type=float, default=0.0, help="leave out people scored lower (%(default)s)")
+    drawing_options(sub)
+    sub.add_argument("--keypoints", metavar="SET", help="YAML file of one's own set, for its limbs and colours")
+
+    sub = command("report", "Write a run's figures, curves and pictures as one HTML file.")
+    sub.add_argument("run", metavar="RUN", help="folder of train, quantize or pretrain, or a model file")
+    sub.add_argument("--data", metavar="DIR", help="folder in COCO's layout, or of shards, to score on (default: none)")
+    sub.add_argument(
+        "--split", metavar="SPLIT", help="of the data (default: what the run was validated on, else val2017)"
+    )
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
+    text = "further model files to score and time; may be given several times"
+    sub.add_argument("--model", action="extend", nargs="+", default=[], metavar="FILE", help=text)
+    sub.add_argument("--out", metavar="FILE", help="the page (default: RUN/report.html)")
+    sub.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: 2, where the runtime can be told)")
+    sub.add_argument("--rounds", type=int, default=30, metavar="N", help="of timing; 0: none (%(default)s)")
+    text = "how many best and how many worst pictures to show; 0: none (%(default)s)"
+    sub.add_argument("--pictures", type=int, default=6, metavar="N", help=text)
+    sub.add_argument("--json", metavar="FILE", help="write the figures there")
 
     sub = command("demo", "Synthetic data, training, int8 conversion, figures and pictures, in one go.")
     sub.add_argument("--out", default="demo_output", metavar="DIR", help="%(default)s")

@@ -272,6 +272,11 @@ def _load_file(path: Path) -> KeypointSet:
     return KeypointSet.from_dict(data, str(path))
 
 
+def builtin() -> list[str]:
+    """The names of the sets that `load` knows."""
+    return sorted(path.stem for path in (FOLDER / "keypoints").glob("*.yaml"))
+
+
 def load(which: str | os.PathLike | KeypointSet) -> KeypointSet:
     """The keypoint set of that name (``configs/keypoints/NAME.yaml``) or in that YAML file; a set passes through.
 
@@ -280,9 +285,9 @@ def load(which: str | os.PathLike | KeypointSet) -> KeypointSet:
     """
     if isinstance(which, KeypointSet):
         return which
-    builtin = FOLDER / "keypoints" / f"{which}.yaml"
-    path = builtin if builtin.is_file() else Path(which)
+    known = FOLDER / "keypoints" / f"{which}.yaml"
+    path = known if known.is_file() else Path(which)
     if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in (FOLDER / "keypoints").glob("*.yaml")))
+        names = ", ".join(builtin())
         raise UsageError(f"keypoints '{which}': neither a YAML file nor one of the built-in sets ({names})")
     return _load_file(path)

@@ -23,6 +23,8 @@ COMMANDS = [
     "info",
     "import-pytorch",
     "predict",
+    "draw",
+    "report",
     "demo",
 ]
 

@@ -1,13 +1,15 @@
 """The result type: shapes, COCO results, JSON."""
 
+import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from ehrnet_tf import keypoints
-from ehrnet_tf.errors import UsageError
-from ehrnet_tf.poses import Poses
+from ehrnet_tf import drawing, keypoints
+from ehrnet_tf.errors import MissingExtraError, UsageError
+from ehrnet_tf.poses import NO_ID, Poses
 
 COCO = keypoints.load("coco")
 
@@ -77,3 +79,78 @@ def test_above_keeps_order_and_set(poses):
     np.testing.assert_array_equal(kept.keypoints[0], poses.keypoints[0])
     assert kept.keypoint_set is COCO
     assert len(poses.above(0)) == 2
+
+
+def with_ids(poses, *ids):
+    return dataclasses.replace(poses, ids=ids)
+
+
+def test_ids_are_kept_and_written(poses):
+    tracked = with_ids(poses, 7, 3)
+    assert poses.ids is None
+    assert tracked.ids.dtype == np.int64
+    assert tracked.above(0.3).ids.tolist() == [7]
+    assert tracked.select([1, 0]).ids.tolist() == [3, 7]
+    assert tracked.select([]).ids.shape == (0,)
+    assert [person["id"] for person in json.loads(json.dumps(tracked.to_dict()))["people"]] == [7, 3]
+    assert next(iter(tracked.to_dict()["people"][0])) == "id"
+    assert [result["track_id"] for result in json.loads(json.dumps(tracked.to_coco(1)))] == [7, 3]
+
+
+def test_who_has_no_id_is_written_without(poses):
+    for people in (poses.to_dict()["people"], with_ids(poses, 4, NO_ID).to_dict()["people"][1:]):
+        assert all("id" not in person for person in people)
+    first, second = with_ids(poses, 4, NO_ID).to_coco(1)
+    assert first["track_id"] == 4
+    assert "track_id" not in second
+
+
+@pytest.mark.parametrize("ids", [[1], [1, 2, 3], [[1, 2]], 5, [0.5, 1], [0.0, 1.0], ["a", "b"], [0, -2], [True, False]])
+def test_ids_that_are_none(poses, ids):
+    with pytest.raises(UsageError, match="ids"):
+        dataclasses.replace(poses, ids=ids)
+
+
+def test_ids_are_drawn_instead_of_scores(poses):
+    image = np.full((480, 640, 3), 128, np.uint8)
+    poses.keypoints[:, :, :2] *= 10
+    drawn = with_ids(poses, 12, NO_ID).draw(image)
+    expected = drawing.draw_poses(image, poses.keypoints, COCO, labels=["12", ""])
+    np.testing.assert_array_equal(drawn, expected)
+    assert not np.array_equal(drawn, poses.draw(image))
+
+
+def test_pandas(poses):
+    pd = pytest.importorskip("pandas")
+    table = with_ids(poses, 12, NO_ID).to_pandas()
+    assert list(table.columns) == ["person", "id", "person_score", "keypoint", "x", "y", "score"]
+    assert len(table) == 34
+    assert table["keypoint"].cat.categories.tolist() == list(COCO.names)
+    nose, ankle = table.iloc[0], table.iloc[33]
+    assert (nose["person"], nose["id"], nose["keypoint"], nose["person_score"]) == (0, 12, "nose", 0.5)
+    np.testing.assert_allclose([nose["x"], nose["y"], nose["score"]], poses.keypoints[0, 0])
+    assert (ankle["person"], ankle["keypoint"], ankle["x"], ankle["person_score"]) == (1, "right_ankle", 30, 0.25)
+    assert ankle["id"] is pd.NA
+    absent = table[table["score"] == 0]
+    assert len(absent) == 32
+    assert absent[["x", "y"]].isna().all(axis=None)
+    assert [str(kind) for kind in table.dtypes] == [
+        "int64", "Int64", "float32", "category", "float32", "float32", "float32",
+    ]  # fmt: skip
+
+
+def test_pandas_of_one_row_a_person_and_of_nobody(poses):
+    pytest.importorskip("pandas")
+    wide = poses.to_pandas().pivot(index="person", columns="keypoint", values=["x", "y", "score"])
+    assert wide.shape == (2, 51)
+    assert wide.loc[1, ("x", "right_ankle")] == 30
+    assert poses.to_pandas()["id"].isna().all()
+    nobody = poses.select([]).to_pandas()
+    assert nobody.shape == (0, 7)
+    assert nobody.dtypes.equals(poses.to_pandas().dtypes)
+
+
+def test_pandas_that_is_missing(poses, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"pip install pandas$"):
+        poses.to_pandas()

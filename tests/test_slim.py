@@ -25,6 +25,8 @@ import json, sys
 import ehrnet_tf.benchmark.run, ehrnet_tf.benchmark.stages, ehrnet_tf.benchmark.worker, ehrnet_tf.cli
 import ehrnet_tf.converters.export, ehrnet_tf.converters.jetson.camera, ehrnet_tf.converters.jetson.deploy
 import ehrnet_tf.converters.tensorrt, ehrnet_tf.data.synthetic, ehrnet_tf.filters, ehrnet_tf.runtime.info
+import ehrnet_tf.predict, ehrnet_tf.redraw
+import ehrnet_tf.smoothing, ehrnet_tf.tracking
 ehrnet_tf.PoseEstimator
 print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "ehrnet_tf" and m.__file__]))
 """

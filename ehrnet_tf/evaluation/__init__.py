@@ -11,8 +11,9 @@ _HOMES = {
     "draw_worst": "ehrnet_tf.evaluation.worst",
     "evaluate": "ehrnet_tf.evaluation.scoring",
     "match_people": "ehrnet_tf.evaluation.breakdown",
+    "precision_recall": "ehrnet_tf.evaluation.precision_recall",
 }
-__all__ = ["average_precision", "breakdown", "draw_worst", "evaluate", "match_people"]
+__all__ = ["average_precision", "breakdown", "draw_worst", "evaluate", "match_people", "precision_recall"]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,7 @@ from ehrnet_tf.errors import DataError, MissingExtraError, UsageError
 from ehrnet_tf.evaluation.bounds import BOUNDS
 from ehrnet_tf.evaluation.breakdown import breakdown, match_people
 from ehrnet_tf.evaluation.coco_ap import average_precision
+from ehrnet_tf.evaluation.precision_recall import precision_recall
 from ehrnet_tf.evaluation.progress import Progress, checksum
 from ehrnet_tf.evaluation.worst import draw_worst
 from ehrnet_tf.files import write_json
@@ -85,7 +86,7 @@ def evaluate(
       records: what `read_records` gave for the same split and limit, so that the files are not read twice.
       protocol: decoder and test-time options; None: the exact decoder, or that inside the file.
       filters: what is left out of the poses; None: nothing.
-      details: whether to break the figures down by keypoint and size (see `breakdown`).
+      details: whether to break the figures down by keypoint and size (see `breakdown`) and give `precision_recall`.
       worst: how many of the worst misses to draw, and into which folder (see `draw_worst`); None: none.
       bounds: whether to tell what holds the AP back (see `evaluation.bounds`); every picture is decoded three times.
 
@@ -93,9 +94,9 @@ def evaluate(
       AP, AP50, AP75, AP_M, AP_L, AR, AR50, AR75, AR_M, AR_L (see `average_precision`); "images" scored and "skipped";
       "ms", mean milliseconds a picture of each stage: "read" and "resize" (in their own threads), "network", "decode"
       (in its own thread), and "wall", what a picture took in all; "protocol", "model", "precision", "threads"; with
-      ``details`` also "keypoints" and "sizes"; with ``bounds`` also "AP_true_groups", the AP of the network's heat-maps
-      with tags that tell the people apart without fault, and "AP_true_heatmaps", that of its tags with heat-maps
-      without fault.
+      ``details`` also "keypoints", "sizes" and "precision_recall"; with ``bounds`` also "AP_true_groups", the AP of the
+      network's heat-maps with tags that tell the people apart without fault, and "AP_true_heatmaps", that of its tags
+      with heat-maps without fault.
 
     Raises:
       DataError: the folder, the json or every picture is missing or unusable.
@@ -170,7 +171,7 @@ def evaluate(
         "model": estimator.runner.name,
         "precision": estimator.runner.precision,
         "threads": estimator.runner.threads,
-        **(breakdown(*scored) if details else {}),
+        **({**breakdown(*scored), "precision_recall": precision_recall(*scored)} if details else {}),
         **{
             name: average_precision(records.annotation_file, guided, estimator.keypoints, list(found))["AP"]
             for name, guided in bounding.items()

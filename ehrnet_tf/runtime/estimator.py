@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from ehrnet_tf.runtime.metadata import decoder_settings
 from ehrnet_tf.runtime.protocol import Protocol, letterbox_size
 from ehrnet_tf.runtime.runner import LIVE, STRIDE, describe_size
 from ehrnet_tf.runtime.runners import open_runner
+
+if TYPE_CHECKING:
+    from ehrnet_tf.video.stream import Stream
 
 MIN_SCORE = 0.2  # the decoder also reports people of one doubtful joint; nobody wants to see them
 _MOST_PIXELS = 64_000_000  # of a network input
@@ -42,7 +47,8 @@ class Prepared(NamedTuple):
 class PoseEstimator:
     """Finds the people in pictures with any model that a runner runs.
 
-    A call is three steps, which can be used one by one: `prepare`, `run`, `decode`.
+    A call is three steps, which can be used one by one: `prepare`, `run`, `decode`. Several threads may use one
+    estimator: the network looks at one picture (or `batch`) at a time, the rest runs side by side.
 
     Args:
       model_or_path: a Keras model, the path of a model file, or a `Runner`.
@@ -84,6 +90,8 @@ class PoseEstimator:
         filters: Filters | None = None,
         device: str | None = None,
     ):
+        self._lock, self._running = threading.Lock(), threading.Lock()
+        self._workers: ThreadPoolExecutor | None = None
         self.runner = open_runner(model_or_path, threads, keypoints, device)
         self.protocol = protocol or Protocol()
         self.filters = filters or Filters()
@@ -110,6 +118,38 @@ class PoseEstimator:
         """
         prepared = self.prepare(image)
         return self.decode(self.run([prepared])[0], prepared).above(self.min_score)
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[Poses]:
+        """Finds the people in several pictures, which may have different sizes.
+
+        A network of free batch size (Keras) takes pictures of one input size together; a file takes them one by one.
+
+        Args:
+          images: as for a call.
+
+        Returns:
+          The poses of each, in the same order.
+        """
+        prepared = [self.prepare(image) for image in images]
+        outputs = self.run(prepared)
+        return [self.decode(*pair).above(self.min_score) for pair in zip(outputs, prepared)]
+
+    def submit(self, image: np.ndarray) -> Future:
+        """Starts to look for the people in one picture, and gives what will hold the `Poses`.
+
+        Pictures are fitted and decoded in two threads, while the network runs on one at a time. In a coroutine:
+        ``poses = await asyncio.wrap_future(estimator.submit(image))``.
+        """
+        with self._lock:
+            if self._workers is None:
+                self._workers = ThreadPoolExecutor(2, "poses")
+        return self._workers.submit(self, image)
+
+    def stream(self, source: Any, track: bool = True, smooth: bool = True) -> Stream:
+        """The pictures of a video, a camera or a stream with the people in them: see `video.Stream`."""
+        from ehrnet_tf.video.stream import Stream
+
+        return Stream(self, source, track, smooth)
 
     def describe(self) -> str:
         """The protocol in one line: sizes, flip, scales, decoder, filters."""
@@ -144,7 +184,8 @@ class PoseEstimator:
         for size in dict.fromkeys(image.shape for _, image in inputs):
             same = [i for i, (_, image) in enumerate(inputs) if image.shape == size]
             images = inputs[same[0]][1][None] if len(same) == 1 else np.stack([inputs[i][1] for i in same])
-            outputs = self.runner(images, wanted)
+            with self._running:
+                outputs = self.runner(images, wanted)
             for row, i in enumerate(same):
                 found[i] = {name: values[row] for name, values in outputs.items()}
         if self.runner.graph == "poses":

@@ -74,10 +74,10 @@ class KeypointSet(
     }
 
     companion object {
-        // From the palette of Okabe and Ito, "Color Universal Design", 2008; as in ehrnet_tf/drawing.py.
+        // As in ehrnet_tf/drawing.py: left and right from the palette of Okabe and Ito, "Color Universal Design", 2008.
         const val LEFT = 0x56B4E9
         const val RIGHT = 0xF09114
-        const val CENTRE = 0x00BE8C
+        const val CENTRE = 0xFFF0C3
 
         private fun sideColor(name: String): Int = when {
             name.startsWith("left_", ignoreCase = true) -> LEFT

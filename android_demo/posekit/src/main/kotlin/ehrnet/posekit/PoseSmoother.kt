@@ -6,6 +6,7 @@ package ehrnet.posekit
  * Speed is reckoned in sizes of the person (the longer side of the box round the keypoints present, at least
  * [SMALLEST_PERSON] pixels) a second: the same movement is then smoothed alike near to the camera and far from it, and
  * in pictures of any size. A keypoint that was absent starts anew. For one thread at a time.
+ * `ehrnet_tf/smoothing.py` does the same.
  *
  * @param minCutoff cutoff frequency at rest, Hz; lower: less jitter.
  * @param beta how much the cutoff rises, Hz for one person's size a second; higher: less lag.
@@ -31,12 +32,15 @@ class PoseSmoother(
     val remembered: Int get() = people.size
 
     /**
-     * The poses of a picture, smoothed; those without an id unchanged. Scores stay as they are.
+     * The poses of a picture, smoothed; those without an id unchanged. Scores stay as they are. A keypoint that
+     * holds NaN or infinity counts as absent, and stays as it is.
      *
      * @param seconds when the picture was taken, on any clock. When it does not advance, keypoints start anew.
-     * @throws IllegalArgumentException if [seconds] is not finite.
+     * @throws IllegalArgumentException if [seconds] is not finite, or two people have the same id.
      */
     fun smooth(poses: List<Pose>, seconds: Double): List<Pose> {
+        val ids = poses.map { it.id }.filter { it != Pose.NO_ID }
+        require(ids.size == ids.toSet().size) { "ids $ids: two people of one picture have the same" }
         val now = clock.advance(seconds)
         people.values.removeIf { now - it.seen > memory }
         return poses.map { pose ->
@@ -61,7 +65,7 @@ class PoseSmoother(
             for (k in 0 until size) {
                 for (axis in 0..1) {
                     val filter = filters[2 * k + axis]
-                    if (pose.score(k) > 0) {
+                    if (pose.has(k)) {
                         val place = keypoints[3 * k + axis].toDouble()
                         keypoints[3 * k + axis] = filter.filter(place, now, unit).toFloat()
                     } else {

@@ -100,7 +100,20 @@ class PoseSmootherTest {
     }
 
     @Test
-    fun `times that are no numbers are refused`() {
+    fun `a keypoint that is no number counts as absent and stays`() {
+        for (i in 0..2) {
+            val smoother = PoseSmoother()
+            smoother.smooth(listOf(pose(10.0, 100.0)), 0.0)
+            val spoilt = pose(10.0, 100.0).also { it.keypoints[i] = Float.NaN }
+            assertArrayEquals(spoilt.keypoints, smoother.smooth(listOf(spoilt), 0.03).single().keypoints, 0f)
+            assertEquals(40f, smoother.smooth(listOf(pose(40.0, 100.0)), 0.06).single().x(0))
+        }
+    }
+
+    @Test
+    fun `times that are no numbers, and an id twice, are refused`() {
+        val twice = listOf(pose(10.0, 100.0), pose(90.0, 100.0))
+        assertThrows(IllegalArgumentException::class.java) { PoseSmoother().smooth(twice, 0.0) }
         assertThrows(IllegalArgumentException::class.java) { PoseSmoother().smooth(emptyList(), Double.NaN) }
         assertThrows(IllegalArgumentException::class.java) { PoseSmoother(minCutoff = -1.0) }
     }

@@ -64,7 +64,7 @@ class TrackerTest {
 
     @Test
     fun `people who turn back keep their ids`() {
-        val bounds = mapOf(30 to 0, 10 to 6, 5 to 25)
+        val bounds = mapOf(30 to 0, 10 to 3, 5 to 12)
         for ((fps, most) in bounds) {
             val (ours, nearest) = switches(fps, 20, ::turning)
             assertTrue("$fps a second: $ours, baseline $nearest", ours <= most && ours < nearest)
@@ -73,11 +73,22 @@ class TrackerTest {
 
     @Test
     fun `of 30 people who walk among and behind each other few change their ids`() {
-        val bounds = mapOf(30 to 5, 10 to 18, 5 to 55) // 600 people, hidden once each
+        val bounds = mapOf(30 to 5, 10 to 10, 5 to 50) // 600 people, hidden once each
         for ((fps, most) in bounds) {
             val (ours, nearest) = switches(fps, 20, ::crowd)
             assertTrue("$fps a second: $ours, baseline $nearest", ours <= most && nearest > 8 * ours)
         }
+    }
+
+    @Test
+    fun `people of whom most keypoints are missing keep their ids`() {
+        val (ours, nearest) = switches(30, 10) { random ->
+            List(5) { i ->
+                val speed = random.from(-40.0, 40.0)
+                Walker(random.from(60.0, 140.0), { 60 + 120 * i + speed * it }, { 240.0 }, missing = 0.6)
+            }
+        }
+        assertTrue("$ours, baseline $nearest", ours <= 15 && nearest > 1000) // of 6000 poses
     }
 
     private fun person(x: Float, y: Float = 100f): Pose {
@@ -131,6 +142,37 @@ class TrackerTest {
         assertTrue(same.keypoints === pose.keypoints && same.score == pose.score)
         assertEquals(Pose.NO_ID, nobody.id)
         assertEquals(1, tracker.remembered)
+    }
+
+    @Test
+    fun `keypoints that were away are looked for where the rest went`() {
+        val tracker = Tracker(Walkers.SIGMAS)
+        val (upper, lower) = listOf(person(80f), person(110f))
+        upper.keypoints.fill(0f, 24)
+        lower.keypoints.fill(0f, 0, 24)
+        for ((i, pose) in listOf(person(50f), upper, lower).withIndex()) {
+            assertEquals(listOf(0), tracker.update(listOf(pose), i / 10.0).ids())
+        }
+    }
+
+    @Test
+    fun `someone whose speed is not known may go farther`() {
+        for ((before, id) in mapOf(1 to 0, 6 to 1)) {
+            val tracker = Tracker(Walkers.SIGMAS)
+            for (i in 0 until before) assertEquals(listOf(0), tracker.update(listOf(person(100f)), i / 10.0).ids())
+            assertEquals(listOf(id), tracker.update(listOf(person(160f)), before / 10.0).ids())
+        }
+    }
+
+    @Test
+    fun `keypoints that are no numbers count as absent`() {
+        val tracker = Tracker(Walkers.SIGMAS)
+        for (i in 0 until 10) {
+            val spoilt = person(10f + 9 * i)
+            spoilt.keypoints[3 * i + i % 3] = if (i % 2 == 0) Float.NaN else Float.NEGATIVE_INFINITY
+            val nobody = Pose(FloatArray(51) { Float.NaN }, 0f)
+            assertEquals(listOf(0, Pose.NO_ID), tracker.update(listOf(spoilt, nobody), i / 10.0).ids())
+        }
     }
 
     @Test

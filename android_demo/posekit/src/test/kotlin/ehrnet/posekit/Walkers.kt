@@ -8,9 +8,10 @@ import kotlin.math.sin
 class Walkers(private val people: List<Walker>, private val noise: Double = 1.5, seed: Long = 0) {
     private val random = Random(seed)
 
-    /** Who is seen at a time, by their numbers, and their poses, in an order that tells nothing. */
+    /** Who is seen at a time, if only a keypoint, by their numbers, and their poses, in an order that tells nothing. */
     fun at(seconds: Double): List<Pair<Int, Pose>> =
         people.indices.filter { people[it].seen(seconds) }.shuffled(random).map { it to pose(people[it], seconds) }
+            .filter { (_, pose) -> pose.box() != null }
 
     private fun pose(walker: Walker, seconds: Double): Pose {
         val keypoints = FloatArray(3 * SHAPE.size)

@@ -1,0 +1,72 @@
+"""People in pictures that come one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ehrnet_tf.poses import Poses
+from ehrnet_tf.video.overlap import Ahead
+from ehrnet_tf.video.sources import Frame, Source, open_source
+
+
+class Stream:
+    """The pictures of a source with the people in them; a context manager.
+
+    The next pictures are decoded while the network looks at one. Of a file none is left out; of a camera always the
+    newest is taken.
+
+        with Stream(estimator, "video.mp4") as stream:
+            for frame, poses in stream:
+                print(frame.seconds, poses.ids, poses.keypoints.shape)
+
+    Args:
+      estimator: a `PoseEstimator`.
+      source: what `open_source` takes, or a `Source`; picture files are neither tracked nor smoothed.
+      track: whether people get steady ids.
+      smooth: whether keypoints are smoothed over time; only with ``track``.
+
+    Attributes:
+      source: the `Source`.
+      dropped: how many of a camera's pictures were not looked at.
+
+    Raises:
+      DataError, UsageError: see `open_source`.
+    """
+
+    def __init__(self, estimator: Any, source: str | os.PathLike | Source, track: bool = True, smooth: bool = True):
+        self._estimator = estimator
+        self.source = source if isinstance(source, Source) else open_source(source)
+        self._track, self._smooth = track, smooth and track
+        self._ahead: Ahead | None = None
+
+    @property
+    def dropped(self) -> int:
+        return self._ahead.dropped if self._ahead else 0
+
+    def __iter__(self) -> Iterator[tuple[Frame, Poses]]:
+        from ehrnet_tf.smoothing import Smoother
+        from ehrnet_tf.tracking import Tracker
+
+        tracker, smoother = Tracker(self._estimator.keypoints), Smoother()
+        self._ahead = Ahead(self.source, newest=self.source.live)
+        for frame in self._ahead:
+            poses = self._estimator(frame.image)
+            if self._track and frame.seconds is not None:
+                poses = tracker(poses, frame.seconds)
+                if self._smooth:
+                    poses = smoother(poses, frame.seconds)
+            yield frame, poses
+
+    def close(self) -> None:
+        """Stops reading and frees the source."""
+        if self._ahead is not None:
+            self._ahead.stop()
+        self.source.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
