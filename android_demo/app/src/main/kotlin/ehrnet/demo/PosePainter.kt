@@ -9,8 +9,8 @@ import kotlin.math.max
 import kotlin.math.min
 
 /**
- * Draws people, as `ehrnet_tf.drawing` does: limbs in colours that tell left from right, to the colour-blind as well (Okabe
- * and Ito's palette), with a dark edge, more transparent the less certain they are, thicker the larger the person.
+ * Draws people, as `ehrnet_tf.drawing` does: limbs in colours that tell left from right, to the colour-blind as well, with a
+ * dark edge, more transparent the less certain they are, thicker the larger the person.
  *
  * @property minScore keypoints below, and their limbs, are not drawn.
  */

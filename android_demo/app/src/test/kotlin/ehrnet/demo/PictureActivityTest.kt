@@ -78,7 +78,10 @@ class PictureActivityTest {
         val drawn = BitmapFactory.decodeByteArray(image, 0, image.size)
         assertEquals(512, drawn.width)
         val nose = drawn.getPixel(astronaut[0].x(0).toInt(), astronaut[0].y(0).toInt())
-        assertTrue("%08x".format(nose), Color.green(nose) > 150 && Color.red(nose) < 80)
+        val colour = metadata.keypoints.limbColor(0, 0)
+        for (shift in listOf(16, 8, 0)) {
+            assertEquals("%08x".format(nose), (colour shr shift and 255).toFloat(), (nose shr shift and 255).toFloat(), 30f)
+        }
     }
 
     @Test
