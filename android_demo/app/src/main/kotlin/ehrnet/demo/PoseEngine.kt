@@ -137,6 +137,7 @@ class PoseEngine(private val stages: Stages, private val listener: EngineListene
             return fitter!!
         }
     }
+
     private companion object {
         val OPEN = Any()
     }
