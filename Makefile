@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test test-python test-android apk web-demo test-web lint clean
+.PHONY: env demo docs test test-python test-android apk web-demo test-web lint clean
 
 env: $(VENV)/.installed
 
@@ -18,6 +18,10 @@ $(VENV)/.installed: setup.py pyproject.toml
 demo: env
 	rm -rf demo_output
 	$(BIN)/ehrnet demo --out demo_output
+
+# Material's note about MkDocs 2 would be a line of every build.
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The Android demo's tests are part of this where there is a JDK, the web demo's where there are Node.js and Chromium.
 # pytest comes last: its summary is the last line.
@@ -48,4 +52,4 @@ lint: env
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf demo_output $(VENV) build dist *.egg-info android_demo/target android_demo/*/target android_demo/checks/*/target
+	rm -rf demo_output site $(VENV) build dist *.egg-info android_demo/target android_demo/*/target android_demo/checks/*/target

@@ -12,6 +12,7 @@ OPENVINO = [*ONNX, "openvino>=2024.4", "nncf>=2.13"]  # OpenVINO files are made 
 # tf_keras of TensorFlow's own minor version; tensorflow-model-optimization imports distutils, which setuptools has.
 QAT = ["tf_keras>=2.16", "tensorflow-model-optimization>=0.8", "setuptools"]
 VIDEO = ["av>=12"]  # to write H.264 with the original's sound
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "mkdocs-jupyter>=0.25", "nbclient", "ipykernel"]
 JAX = ["jax>=0.5"]  # to train on several machines; a GPU needs jax[cuda12]
 DEV = [
     *TRAIN,
@@ -19,6 +20,7 @@ DEV = [
     *OPENVINO,
     *JAX,
     *VIDEO,
+    *DOCS,
     "pytest",
     "pytest-xdist",
     "hypothesis",
@@ -58,6 +60,7 @@ setup(
         "pytorch": PYTORCH,
         "jax": JAX,
         "video": VIDEO,
+        "docs": DOCS,
         "all": [*TRAIN, *QAT, *OPENVINO, *PYTORCH, *JAX, *VIDEO],
         "dev": DEV,
     },

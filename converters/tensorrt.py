@@ -56,7 +56,11 @@ def export_tensorrt(
     """Builds an engine and compares it with the ONNX file in ONNX Runtime; all of it or nothing is written.
 
     Args:
-      onnx_path, out_path, precision, calibration, metadata: see `build_engine`.
+      onnx_path: the ONNX file.
+      out_path: the engine to write.
+      precision: see `build_engine`.
+      calibration: see `build_engine`.
+      metadata: see `build_engine`.
       pictures: (H, W, 3) uint8 network inputs to compare with; None: those of the calibration, else made-up people.
       **options: "workspace_megabytes", "timing_cache", "dla_core": see `build_engine`.
 

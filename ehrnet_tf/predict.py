@@ -114,7 +114,8 @@ def predict(
       inputs: what `open_source` takes; pictures and folders of pictures make one source together.
       outputs: what is made of the poses.
       summary: counts what was done, whatever ends it.
-      track, smooth: see `Stream`.
+      track: see `Stream`.
+      smooth: see `Stream`.
       frames: of each video or camera, the first so many; None: all.
       warn: told of inputs that are left out.
       say: told how many people each picture has, a line a picture; None: nobody is.

@@ -31,7 +31,9 @@ def make_shards(
     where no loss may be taken; empty if there is none), for readers other than this package.
 
     Args:
-      root, split, keypoints: see `read_records`; what it skips is left out.
+      root: folder in COCO's layout.
+      split: see `read_records`; what it skips is left out.
+      keypoints: the keypoint set.
       out: the folder to write to; may hold other splits.
       megabytes: about how large a shard becomes.
       progress: whether to show a progress bar (on stderr).

@@ -42,7 +42,8 @@ def coco_dataset(
     decode at run time is logged, and counts nothing in the loss (see `samples.Samples`).
 
     Args:
-      root, split: see `ehrnet_tf.data.coco.read_records`.
+      root: folder in COCO's layout, or of shards.
+      split: "train2017", "val2017", or another that the folder has.
       config: the sections model, augment, data and train are used.
       training: see above; also chooses ``data.limit`` or ``data.val_limit``.
       seed: of order and augmentation; None: ``train.seed``.

@@ -34,7 +34,8 @@ def draw_sheet(
 
     Args:
       path: .jpg or .png file to write.
-      root, split: see `ehrnet_tf.data.coco_dataset`.
+      root: see `ehrnet_tf.data.coco_dataset`.
+      split: see `ehrnet_tf.data.coco_dataset`.
       config: the configuration that a training would have.
       samples: how many pictures.
       seed: of the augmentation.

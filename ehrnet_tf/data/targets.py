@@ -21,7 +21,8 @@ def gaussian_heatmaps(
 
     Args:
       keypoints: (B, P, K, 3) float32: x, y in map cells, v; v = 0 or a centre outside the map draws nothing.
-      height, width: of the maps, cells.
+      height: of the maps, cells.
+      width: of the maps, cells.
       sigma: standard deviation, cells.
       subpixel: see above.
 
@@ -65,7 +66,8 @@ def tag_joints(keypoints: tf.Tensor, height: int, width: int, max_people: int, r
 
     Args:
       keypoints: (B, P, K, 3) float32: x, y in map cells, v.
-      height, width: of the tag map, cells.
+      height: of the tag map, cells.
+      width: of the tag map, cells.
       max_people: people beyond these are left out.
       radius: the n = (2 radius + 1)² cells round a keypoint are given, row by row, those on the map.
 

@@ -82,7 +82,9 @@ def evaluate(
       settings: the decoder's; None: the model's own.
       progress: whether to show a progress bar (on stderr).
       results_path: where to write the COCO results as JSON; None: nowhere.
-      keypoints, input_size, threads: see `PoseEstimator`.
+      keypoints: see `PoseEstimator`.
+      input_size: see `PoseEstimator`.
+      threads: see `PoseEstimator`.
       records: what `read_records` gave for the same split and limit, so that the files are not read twice.
       protocol: decoder and test-time options; None: the exact decoder, or that inside the file.
       filters: what is left out of the poses; None: nothing.

@@ -181,7 +181,8 @@ def store_accuracy(
     Args:
       path: the file.
       figures: what `evaluate` gave for it.
-      data, split: on which.
+      data: the folder it was scored on.
+      split: of this folder.
       known: metadata for a file that holds none.
 
     Raises:

@@ -7,6 +7,8 @@ Both are written with `keras.ops` alone and run on every Keras backend. Sources:
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -38,7 +40,7 @@ class HeatmapLoss(keras.losses.Loss):
         return {"weight": self.weight, "focus": self.focus, "name": self.name}
 
 
-def people_tags(joints, tags):
+def people_tags(joints: Any, tags: Any) -> tuple[Any, Any, Any, Any]:
     """The tag values at the people's keypoints.
 
     Args:
@@ -47,8 +49,8 @@ def people_tags(joints, tags):
       tags: (B, H, W, K).
 
     Returns:
-      values (B, P, J), flags (B, P, J), means (B, P) over each person's flagged keypoints, present (B, P): 1 where a
-      person has any. All float.
+      Values (B, P, J), flags (B, P, J), means (B, P) over each person's flagged keypoints, and (B, P) 1 where a person
+      has any. All float.
     """
     index = ops.cast(joints[..., 0], "int32")
     flags = ops.cast(joints[..., 1], tags.dtype)

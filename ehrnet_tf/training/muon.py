@@ -5,6 +5,9 @@ Keras' own Muon knows two-dimensional weights only.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -29,12 +32,12 @@ class Muon(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=1e-2,
-        adam_ratio=0.4,
-        momentum=0.95,
-        exclude=("head_heatmaps", "head_tags"),
-        name="muon",
-        **kwargs,
+        learning_rate: float | Callable = 1e-2,
+        adam_ratio: float = 0.4,
+        momentum: float = 0.95,
+        exclude: Sequence[str] = ("head_heatmaps", "head_tags"),
+        name: str = "muon",
+        **kwargs: Any,
     ):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.adam_ratio, self.momentum, self.exclude = adam_ratio, momentum, tuple(exclude)
