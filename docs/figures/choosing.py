@@ -1,6 +1,6 @@
 """Draws speed against AP of the published sizes: our milliseconds, the authors' AP.
 
-    python docs/figures/choosing.py --out docs/images
+Run as ``python docs/figures/choosing.py --out docs/images``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def points(path: Path = VARIANTS) -> dict[str, list[tuple[str, float, float]]]:
     with open(path, encoding="utf-8", newline="") as file:
         rows = {row["config"]: row for row in csv.DictReader(file)}
     return {
-        precision: [(name.upper(), float(rows[name][f"{precision}_ms_median"]), ap) for name, ap in PUBLISHED_AP.items()]
+        precision: [
+            (name.upper(), float(rows[name][f"{precision}_ms_median"]), ap) for name, ap in PUBLISHED_AP.items()
+        ]
         for precision in COLORS
     }
 
