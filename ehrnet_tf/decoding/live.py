@@ -59,6 +59,7 @@ def decode_live(
       people: (N, K, 3 + T) float32: x, y, score, tags, in the order in which the people were opened. x (right) and y
         (down) are in cells of ``heatmaps``, in the continuous frame: cell j covers [j, j + 1). An absent joint is
         all 0; one that refinement found has tags 0.
+
       scores: (N,) float32: the mean of a person's K joint scores before refinement, absent joints counting 0.
 
     Raises:
