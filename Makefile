@@ -52,4 +52,4 @@ lint: env
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf demo_output site $(VENV) build dist *.egg-info android_demo/target android_demo/*/target android_demo/checks/*/target
+	rm -rf demo_output site .cache $(VENV) build dist *.egg-info android_demo/target android_demo/*/target android_demo/checks/*/target
