@@ -39,7 +39,7 @@ def on_picture(scene: Scene, people: np.ndarray) -> np.ndarray:
 def draw_task(out: Path, scene: Scene) -> Path:
     """Draws how_task.jpg: picture, heat-maps, tags, people, with the shapes of what each of them is."""
     picture, maps = scene.picture, scene.maps
-    figure, grid = new(1.95 * picture.shape[0] / picture.shape[1] + 0.46, ncols=4)
+    figure, grid = new(1.95 * picture.shape[0] / picture.shape[1] + 0.52, ncols=4)
     axes = grid[0]
     show(axes[0], picture, f"pixels\n{scene.input.shape}")
     show(axes[1], picture, f"heat-maps: where\n{maps['heatmaps_2'].shape}", 0.45)

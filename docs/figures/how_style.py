@@ -54,6 +54,7 @@ def new(height: float, **subplots) -> tuple[Figure, np.ndarray]:
     """A figure ``height`` inches high and what ``plt.subplots(**subplots)`` gives for it, as an array of axes."""
     plt.rcParams.update(STYLE)
     figure, axes = plt.subplots(figsize=(WIDTH, height), squeeze=False, layout="constrained", **subplots)
+    figure.get_layout_engine().set(h_pad=0.07, w_pad=0.05)
     return figure, axes
 
 

@@ -184,7 +184,7 @@ def test_refinement_is_shown_where_a_joint_is_lacking(scene, tmp_path):
 
 def test_figures_of_training(tmp_path):
     from how_scene import made_up
-    from how_training import SEEDS, augmented, draw_augmentation, draw_targets, labels
+    from how_training import SEEDS, augmented, draw_targets, labels
 
     image, annotations = made_up()
     assert len(annotations) == 3
@@ -198,7 +198,6 @@ def test_figures_of_training(tmp_path):
             assert targets[y, x, k] == 1
             assert mask[y, x]
     assert 0.5 < (mask > 0).mean() < 0.9
-    assert is_drawing(draw_augmentation(tmp_path, image, annotations))
 
 
 def test_figure_of_integers(tmp_path):
@@ -213,6 +212,15 @@ def test_figure_of_integers(tmp_path):
     assert is_drawing(file)
     assert 2 < found["levels"] <= 256
     assert 0 < found["mean"] < found["largest"] < 0.05
+
+
+def test_figures_by_name(tmp_path, capsys):
+    from draw import main
+
+    files = main(["--only", "augmentation", "--out", str(tmp_path / "out")])
+    assert files == [tmp_path / "out" / "how_augmentation.jpg"]
+    assert is_drawing(files[0])
+    assert capsys.readouterr().out.split() == [str(files[0])]
 
 
 def test_what_lacks_is_asked_for(tmp_path, capsys):
