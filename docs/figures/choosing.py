@@ -9,14 +9,11 @@ import argparse
 import csv
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from how_style import GREY, PEOPLE, SMALL, new, save
 
 PUBLISHED_AP = {"h0": 0.640, "h-1": 0.591, "h-2": 0.528, "h-3": 0.445, "h-4": 0.355}  # arXiv 2007.08090, COCO test-dev
 VARIANTS = Path(__file__).resolve().parents[2] / "benchmarks" / "variants.csv"
-COLORS = {"float32": "#56626e", "int8": "#0072b2"}
+COLORS = {"float32": GREY, "int8": PEOPLE[0]}
 
 
 def points(path: Path = VARIANTS) -> dict[str, list[tuple[str, float, float]]]:
@@ -31,9 +28,9 @@ def points(path: Path = VARIANTS) -> dict[str, list[tuple[str, float, float]]]:
     }
 
 
-def draw(path: Path) -> None:
-    """Writes the figure."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+def draw(folder: Path) -> Path:
+    """Writes the figure, and gives its path."""
+    figure, [[axes]] = new(4.5)
     for precision, line in points().items():
         milliseconds, ap = [ms for _, ms, _ in line], [ap for *_, ap in line]
         axes.plot(milliseconds, ap, "o-", color=COLORS[precision], label=f"TFLite {precision}")
@@ -45,7 +42,7 @@ def draw(path: Path) -> None:
                 xytext=(6, -9) if right else (-6, 5),
                 textcoords="offset points",
                 ha="left" if right else "right",
-                fontsize=9,
+                fontsize=SMALL,
                 color=COLORS[precision],
             )
     axes.set(
@@ -58,16 +55,15 @@ def draw(path: Path) -> None:
     axes.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
     axes.minorticks_off()
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    axes.legend(loc="lower right")
+    return save(figure, folder / "choosing.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder to write choosing.png to")
     arguments = parser.parse_args()
-    draw(arguments.out / "choosing.png")
+    draw(arguments.out)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ class Runner(abc.ABC):
           outputs: names of those that are wanted, since reading one costs time; None: all that the graph has.
 
         Returns:
-          By name, float32: "heatmaps_4" and "tags" (B, H/4, W/4, K), "heatmaps_2" (B, H/2, W/2, K). With the graph "poses":
-          "keypoints" (B, P, K, 3): x, y in input pixels, score; "scores" (B, P), 0 for nobody.
+          By name, float32: "heatmaps_4" and "tags" (B, H/4, W/4, K), "heatmaps_2" (B, H/2, W/2, K). With the graph
+          "poses": "keypoints" (B, P, K, 3): x, y in input pixels, score; "scores" (B, P), 0 for nobody.
 
         Raises:
           UsageError: another shape, size or dtype, or outputs that there are not.

@@ -1,5 +1,6 @@
 """The figures of docs/how-it-works.md: drawn from small networks, and what they show."""
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ def figures():
 
         patch.setattr(how_style, "DPI", 40)
         yield
-    for name in [name for name in sys.modules if name.startswith("how_")]:
+    for name in [name for name in sys.modules if name.startswith(("how_", "choosing"))]:
         del sys.modules[name]
 
 
@@ -244,3 +245,15 @@ def test_page_shows_every_figure_with_a_text_in_place_of_it():
         assert path.stat().st_size < MOST_BYTES
         with Image.open(path) as image:
             assert image.width == 1600
+
+
+def test_choosing_has_the_measured_milliseconds(tmp_path):
+    import choosing
+
+    drawn = choosing.points()
+    with open(choosing.VARIANTS, encoding="utf-8", newline="") as file:
+        rows = {row["config"]: row for row in csv.DictReader(file)}
+    for precision, line in drawn.items():
+        assert [name for name, *_ in line] == ["H0", "H-1", "H-2", "H-3", "H-4"]
+        assert [ms for _, ms, _ in line] == [float(rows[name.lower()][f"{precision}_ms_median"]) for name, *_ in line]
+    assert is_drawing(choosing.draw(tmp_path))
