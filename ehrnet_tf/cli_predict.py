@@ -73,7 +73,7 @@ def predict(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _ended_once() -> Iterator[None]:
-    """The first of `_ENDINGS` in the block raises KeyboardInterrupt, so that files get finished; later ones are ignored.
+    """The first of `_ENDINGS` in the block raises KeyboardInterrupt, so that files get finished; others are ignored.
 
     They are until the process ends, as it then soon does.
     """

@@ -1,11 +1,16 @@
 """`ehrnet predict` and `ehrnet draw` on videos, as a user types them."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from streams import jpeg_camera
 
 import painted
 from ehrnet_tf import cli
@@ -75,6 +80,28 @@ def test_a_folder_drawn_later_from_elsewhere(tmp_path, capsys):
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out" / "a.png")), cv2.imread(str(moved / "a.png")))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_files(number, tmp_path):
+    lines, coco = tmp_path / "a.jsonl", tmp_path / "r.json"
+    with jpeg_camera(lambda _: painted.picture()) as address:
+        options = [address, "--out", str(tmp_path), "--json", str(lines), "--coco", str(coco)]
+        command = [sys.executable, "-m", "ehrnet_tf.cli", "predict", MODEL, *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for _ in range(600):
+                if lines.exists() and lines.read_text().count("\n") > 5:
+                    break
+                time.sleep(0.05)
+            process.send_signal(number)
+            time.sleep(0.02)
+            process.send_signal(number)  # the impatient
+            out, err = process.communicate(timeout=30)
+    count = len(list(read_poses(lines)))
+    assert process.returncode == 130 and count > 5
+    assert err.splitlines()[-1] == "ehrnet: stopped" and "Traceback" not in err
+    assert out.startswith(f"{2 * count} people in {count} pictures")
+    assert len(json.loads(coco.read_text())) == 2 * count and len(frames(tmp_path / "stream.mp4")) == count
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -85,6 +112,7 @@ def test_a_folder_drawn_later_from_elsewhere(tmp_path, capsys):
         (["walk.mp4", "--json", "poses.txt"], 2, "poses.txt: poses are written as .json, .jsonl"),
         (["walk.mp4", "--coco", "poses.csv"], 2, "poses.csv: COCO results are a .json file"),
         (["walk.mp4", "--out", "."], 2, "--out .: would write over walk.mp4"),
+        (["walk.mp4", "--out", "walk.mp4"], 2, "--out walk.mp4: is no folder"),
         (["walk.mp4", "--show"], 1, "--show: there is no screen"),
         (["walk.mp4", "--anonymise", "blur"], 2, "square"),
         (["walk.mp4", "--frames", "0"], 2, "frames 0"),
