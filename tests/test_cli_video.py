@@ -14,6 +14,7 @@ from streams import jpeg_camera
 
 import painted
 from ehrnet_tf import cli
+from ehrnet_tf.cli_predict import _ended_once
 from ehrnet_tf.pose_files import read_poses
 from ehrnet_tf.video import open_source
 from ehrnet_tf.video.writer import VideoWriter
@@ -80,8 +81,7 @@ def test_a_folder_drawn_later_from_elsewhere(tmp_path, capsys):
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out" / "a.png")), cv2.imread(str(moved / "a.png")))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_files(number, tmp_path):
+def test_ctrl_c_finishes_the_files(tmp_path):
     lines, coco = tmp_path / "a.jsonl", tmp_path / "r.json"
     with jpeg_camera(lambda _: painted.picture()) as address:
         options = [address, "--out", str(tmp_path), "--json", str(lines), "--coco", str(coco)]
@@ -91,15 +91,32 @@ def test_a_signal_finishes_the_files(number, tmp_path):
                 if lines.exists() and lines.read_text().count("\n") > 5:
                     break
                 time.sleep(0.05)
-            process.send_signal(number)
+            process.send_signal(signal.SIGINT)
             time.sleep(0.02)
-            process.send_signal(number)  # the impatient
+            process.send_signal(signal.SIGINT)  # the impatient
             out, err = process.communicate(timeout=30)
     count = len(list(read_poses(lines)))
     assert process.returncode == 130 and count > 5
     assert err.splitlines()[-1] == "ehrnet: stopped" and "Traceback" not in err
     assert out.startswith(f"{2 * count} people in {count} pictures")
     assert len(json.loads(coco.read_text())) == 2 * count and len(frames(tmp_path / "stream.mp4")) == count
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGHUP])
+def test_other_ends_are_as_ctrl_c(first):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(KeyboardInterrupt), _ended_once():
+            signal.raise_signal(first)
+        signal.raise_signal(signal.SIGTERM)  # nothing comes of a second one
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        with _ended_once():
+            pass
+        assert {number: signal.getsignal(number) for number in before} == before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
             for i in range(4):
                 first.write(square(100), i / 25)
                 second.write(square(200), i / 25)
+            assert len(list(tmp_path.glob(".unfinished-*"))) == 2
         assert [shade for _, shade in shades(tmp_path / "out.mp4")] == pytest.approx([200] * 4, abs=4)
     assert [shade for _, shade in shades(tmp_path / "out.mp4")] == pytest.approx([100] * 4, abs=4)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
