@@ -226,8 +226,8 @@ def _convert(model: keras.Model, size: tuple[int, int], precision: str, pictures
         flatbuffer = convert_function(maps, [tf.TensorSpec((1, *size, 3), dtype, "image")], variables, configure)
     if precision != "int16x8":
         return flatbuffer
-    picture = tf.TensorSpec((1, *size, 3), tf.uint8, "picture")
-    return join(convert_function(lambda picture: {"image": tf.cast(picture, tf.float32)}, [picture]), flatbuffer)
+    pixels = tf.TensorSpec((1, *size, 3), tf.uint8, "image")
+    return join(convert_function(lambda image: {"image": tf.cast(image, tf.float32)}, [pixels]), flatbuffer)
 
 
 def convert_function(

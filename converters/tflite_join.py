@@ -11,7 +11,7 @@ import numpy as np
 
 
 def join(first: bytes, second: bytes) -> bytes:
-    """Appends ``second`` to ``first``: its inputs are the first's inputs and outputs of the same names.
+    """Appends ``second`` to ``first``: its inputs are the first's outputs, or else inputs, of the same names.
 
     Both hold one subgraph and one signature. Operators whose results nobody needs any more are left out.
 

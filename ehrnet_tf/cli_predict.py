@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from ehrnet_tf.errors import EhrnetError
+from ehrnet_tf.errors import EhrnetError, UsageError
+
+_ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, kill and a service's stop, a terminal that closes
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -21,6 +30,8 @@ def predict(args: argparse.Namespace) -> None:
         check_screen()
     for path in filter(None, (args.json, args.coco)):
         check_writable(path)
+    if args.out:
+        _check_folder(args.out)
     estimator = PoseEstimator(
         args.model,
         threads=args.threads,
@@ -39,17 +50,18 @@ def predict(args: argparse.Namespace) -> None:
         print(line, file=sys.stderr)
 
     try:
-        run(
-            estimator,
-            args.inputs,
-            outputs,
-            summary,
-            not args.no_track,
-            not args.no_smooth,
-            args.frames,
-            warn,
-            say=None if any((args.out, args.json, args.coco, args.show)) else print,
-        )
+        with _ended_once():
+            run(
+                estimator,
+                args.inputs,
+                outputs,
+                summary,
+                not args.no_track,
+                not args.no_smooth,
+                args.frames,
+                warn,
+                say=None if any((args.out, args.json, args.coco, args.show)) else print,
+            )
     finally:
         for note in summary.notes:
             warn(f"note: {note}")
@@ -57,6 +69,47 @@ def predict(args: argparse.Namespace) -> None:
             print(summary.describe(args.out))
     if summary.problems:
         raise EhrnetError("; ".join(summary.problems))
+
+
+@contextlib.contextmanager
+def _ended_once() -> Iterator[None]:
+    """The first of `_ENDINGS` in the block raises KeyboardInterrupt, so that files get finished; others are ignored.
+
+    They are until the process ends, as it then soon does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in _ENDINGS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+    caught = [number for number in numbers if before[number] is not signal.SIG_IGN]  # as nohup wants it
+
+    def stop(number: int, frame: Any) -> None:
+        for each in caught:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in caught:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            if signal.getsignal(number) is stop:
+                signal.signal(number, before[number])
+
+
+def _check_folder(folder: str) -> None:
+    """Raises what writing into the folder would, before the work."""
+    from ehrnet_tf.files import scratch_folder
+
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"--out {folder}: is no folder; give one for the drawings")
+    try:
+        with scratch_folder(Path(folder) / "drawings"):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder) from error
 
 
 def draw(args: argparse.Namespace) -> None:

@@ -131,6 +131,7 @@ def predict(
     if outputs.cover is not None:
         estimator = _Covering(estimator, outputs.cover)
     pictures, videos = sort_inputs(inputs)
+    summary.notes += _videos_left_out(inputs)
     drawings = _video_paths(videos, outputs.out)
     with contextlib.ExitStack() as stack:
         screen = stack.enter_context(Screen()) if outputs.show else None
@@ -145,7 +146,7 @@ def predict(
                 summary.problems.append(f"{source.failed} of {source.count} inputs could not be read")
         for text, drawing in zip(videos, drawings):
             try:
-                source = stack.enter_context(open_source(text))
+                source = open_source(text)  # closed by its Stream
             except DataError as error:
                 if len(inputs) == 1:
                     raise
@@ -170,6 +171,20 @@ def sort_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
     return (find_pictures(others) if others else []), videos
 
 
+def _videos_left_out(inputs: Sequence[str]) -> list[str]:
+    """A line for each folder that has videos in it beside its pictures."""
+    lines = []
+    for folder in filter(os.path.isdir, inputs):
+        inside = [name for name in sorted(os.listdir(folder)) if is_video(os.path.join(folder, name))]
+        if inside:
+            lines.append(f"{folder}: pictures alone were taken; its videos are to be named: {_list(inside)}")
+    return lines
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _go_through(
     estimator: Any,
     source: Source,
@@ -185,7 +200,7 @@ def _go_through(
 ) -> None:
     """One source, from its pictures to the files."""
     name = None if source.live or isinstance(source, Pictures) else source.name
-    pictures = dict(zip(source.paths, output_paths(source.paths, outputs.out))) if _drawn(source, outputs) else {}
+    pictures = _picture_paths(source.paths, outputs.out) if isinstance(source, Pictures) else {}
     drawn: queue.Queue = queue.Queue(1)
     with contextlib.ExitStack() as stack:
         writer = None
@@ -215,7 +230,11 @@ def _go_through(
                 summary.people += len(poses)
                 if say is not None:
                     say(f"{frame.path or f'{source.name}, frame {frame.index}'}: {len(poses)} people")
-                if screen is not None and not _show(screen, drawn):
+                if screen is not None and isinstance(source, Pictures):
+                    behind.wait()  # it stays on the screen until a key is pressed
+                    if not screen.show(drawn.get_nowait(), wait=True):
+                        break
+                elif screen is not None and not _show(screen, drawn):
                     break
         finally:
             summary.dropped += stream.dropped
@@ -223,8 +242,10 @@ def _go_through(
         summary.notes.append(f"{video}: {writer.note}")
 
 
-def _drawn(source: Source, outputs: Outputs) -> bool:
-    return isinstance(source, Pictures) and outputs.out is not None
+def _picture_paths(paths: Sequence[Path], folder: str | None) -> dict[Path, Path]:
+    """The drawing of each picture; of one that is given twice there is one drawing."""
+    different = list(dict.fromkeys(paths))
+    return dict(zip(different, output_paths(different, folder))) if folder is not None else {}
 
 
 def _with_progress(stream: Stream, frames: int | None) -> Iterator[tuple[Frame, Poses]]:

@@ -1,14 +1,20 @@
 """`ehrnet predict` and `ehrnet draw` on videos, as a user types them."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from streams import jpeg_camera
 
 import painted
 from ehrnet_tf import cli
+from ehrnet_tf.cli_predict import _ended_once
 from ehrnet_tf.pose_files import read_poses
 from ehrnet_tf.video import open_source
 from ehrnet_tf.video.writer import VideoWriter
@@ -75,6 +81,44 @@ def test_a_folder_drawn_later_from_elsewhere(tmp_path, capsys):
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out" / "a.png")), cv2.imread(str(moved / "a.png")))
 
 
+def test_ctrl_c_finishes_the_files(tmp_path):
+    lines, coco = tmp_path / "a.jsonl", tmp_path / "r.json"
+    with jpeg_camera(lambda _: painted.picture()) as address:
+        options = [address, "--out", str(tmp_path), "--json", str(lines), "--coco", str(coco)]
+        command = [sys.executable, "-m", "ehrnet_tf.cli", "predict", MODEL, *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for _ in range(600):
+                if lines.exists() and lines.read_text().count("\n") > 5:
+                    break
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+            process.send_signal(signal.SIGINT)  # the impatient
+            out, err = process.communicate(timeout=30)
+    count = len(list(read_poses(lines)))
+    assert process.returncode == 130 and count > 5
+    assert err.splitlines()[-1] == "ehrnet: stopped" and "Traceback" not in err
+    assert out.startswith(f"{2 * count} people in {count} pictures")
+    assert len(json.loads(coco.read_text())) == 2 * count and len(frames(tmp_path / "stream.mp4")) == count
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGHUP])
+def test_other_ends_are_as_ctrl_c(first):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(KeyboardInterrupt), _ended_once():
+            signal.raise_signal(first)
+        signal.raise_signal(signal.SIGTERM)  # nothing comes of a second one
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        with _ended_once():
+            pass
+        assert {number: signal.getsignal(number) for number in before} == before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -85,6 +129,7 @@ def test_a_folder_drawn_later_from_elsewhere(tmp_path, capsys):
         (["walk.mp4", "--json", "poses.txt"], 2, "poses.txt: poses are written as .json, .jsonl"),
         (["walk.mp4", "--coco", "poses.csv"], 2, "poses.csv: COCO results are a .json file"),
         (["walk.mp4", "--out", "."], 2, "--out .: would write over walk.mp4"),
+        (["walk.mp4", "--out", "walk.mp4"], 2, "--out walk.mp4: is no folder"),
         (["walk.mp4", "--show"], 1, "--show: there is no screen"),
         (["walk.mp4", "--anonymise", "blur"], 2, "square"),
         (["walk.mp4", "--frames", "0"], 2, "frames 0"),

@@ -89,6 +89,43 @@ def test_pictures_and_videos_together(tmp_path, walk, estimator, capsys):
     assert entries[0].poses.ids is None and entries[3].poses.ids is not None
 
 
+def test_a_picture_given_twice_is_drawn_once(tmp_path, estimator):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), picture(3))
+    predict(estimator, [str(photo), str(photo)], Outputs(str(tmp_path / "out")), Summary())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.png"]
+
+
+def test_videos_in_a_folder_are_not_passed_over_in_silence(tmp_path, walk, estimator):
+    cv2.imwrite(str(tmp_path / "photo.png"), picture(3))
+    summary = Summary()
+    predict(estimator, [str(tmp_path)], Outputs(), summary)
+    assert summary.pictures == 1
+    assert summary.notes == [f"{tmp_path}: pictures alone were taken; its videos are to be named: walk.mp4"]
+
+
+def test_each_picture_is_shown_until_a_key_is_pressed(tmp_path, estimator, monkeypatch):
+    shown = []
+
+    class Window:
+        def show(self, image, wait=False):
+            shown.append((int(np.argmax(image[12, :, 0])), wait))
+            return len(shown) < 3
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr("ehrnet_tf.predict.Screen", Window)
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture(i))
+    draw = Outputs(show=True, draw=lambda image, poses: image)
+    predict(estimator, [str(tmp_path)], draw, Summary())
+    assert shown == [(4, True), (6, True), (8, True)]
+
+
 def test_an_interrupt_finishes_the_files(tmp_path, walk, estimator):
     class Interrupted(BrightestPixel):
         def __call__(self, image):

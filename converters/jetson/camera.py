@@ -182,7 +182,7 @@ def run(
       capture: what ``cv2.VideoCapture`` is.
       estimator: a `PoseEstimator`.
       frames: stop after so many; None: never.
-      show: is given each drawing (BGR); gives whether to go on.
+      show: is given each drawing (RGB); gives whether to go on.
       lines: is written a JSON object a picture: "frame", "time" (seconds since the start), and `Poses.to_dict`.
       say: is given a line a second.
       clock: seconds.
@@ -212,7 +212,7 @@ def run(
             entry = {"frame": count, "time": round(moments[1] - began, 4), **poses.to_dict()}
             lines.write(json.dumps(entry) + "\n")
         if show is not None:
-            going = show(cv2.cvtColor(poses.draw(image), cv2.COLOR_RGB2BGR))
+            going = show(poses.draw(image))
         moments.append(clock())
         count, people = count + 1, len(poses)
         spent.append([after - before for before, after in zip(moments, moments[1:])])
@@ -235,29 +235,6 @@ def summary(spent: list[list[float]], seconds: float, people: int) -> str:
     means = [1e3 * sum(column) / len(spent) for column in zip(*spent)]
     stages = ", ".join(f"{stage} {mean:.1f}" for stage, mean in zip(STAGES, means))
     return f"{len(spent) / seconds:.1f} fps; ms: {stages}; {people} people"
-
-
-def screen() -> Callable[[Any], bool]:
-    """What shows pictures in a window, until q, Escape, or the window's end.
-
-    Raises:
-      EhrnetError: there is no screen, or this OpenCV has no windows.
-    """
-    import cv2
-
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise EhrnetError("--show: there is no screen (DISPLAY is not set); leave it out, or export DISPLAY=:0")
-    window = "poses"
-    try:
-        cv2.namedWindow(window, cv2.WINDOW_NORMAL)
-    except cv2.error as error:
-        raise EhrnetError("--show: this OpenCV has no windows (it is headless); leave it out") from error
-
-    def show(picture: Any) -> bool:
-        cv2.imshow(window, picture)
-        return cv2.waitKey(1) & 0xFF not in (27, ord("q")) and cv2.getWindowProperty(window, cv2.WND_PROP_VISIBLE) > 0
-
-    return show
 
 
 def parser() -> argparse.ArgumentParser:
@@ -308,12 +285,13 @@ def watch(args: argparse.Namespace, wanted: str) -> None:
       EhrnetError: one of them cannot be opened, or no picture comes.
     """
     from ehrnet_tf.runtime.estimator import PoseEstimator
+    from ehrnet_tf.video.screen import Screen
 
     estimator = PoseEstimator(args.model, threads=args.threads, min_score=args.min_score)
     print(estimator.runner.describe())
-    show = screen() if args.show else None
-    capture = open_capture(wanted)
     with contextlib.ExitStack() as stack:
+        show = stack.enter_context(Screen()).show if args.show else None
+        capture = open_capture(wanted)
         stack.callback(capture.release)
         lines = None
         if args.json:

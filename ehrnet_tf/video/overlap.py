@@ -23,14 +23,15 @@ class Ahead:
       depth: how many may wait.
       newest: whether an item that nobody has taken gives way to a newer one, so that none is old; else all are kept,
         in order.
+      patience: seconds to wait for an item; None: for ever. Then going through them raises TimeoutError.
 
     Attributes:
       dropped: how many gave way.
     """
 
-    def __init__(self, items: Iterable[Any], depth: int = 4, newest: bool = False):
+    def __init__(self, items: Iterable[Any], depth: int = 4, newest: bool = False, patience: float | None = None):
         self.dropped = 0
-        self._newest = newest
+        self._newest, self._patience = newest, patience
         self._items = items
         self._waiting: queue.Queue = queue.Queue(1 if newest else depth)
         self._stopped = threading.Event()
@@ -39,22 +40,28 @@ class Ahead:
 
     def __iter__(self) -> Iterator[Any]:
         while True:
-            item = self._waiting.get()
+            try:
+                item = self._waiting.get(timeout=self._patience)
+            except queue.Empty:
+                raise TimeoutError(f"nothing for {self._patience:g} s") from None
             if item is _END:
                 return
             if isinstance(item, _Failure):
                 raise item.error
             yield item
 
-    def stop(self) -> None:
-        """Ends the thread after the item that it is at; what waits is lost."""
-        self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._waiting.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        self._thread.join()
+    def stop(self, limit: float = 2.0) -> bool:
+        """Ends the thread after the item that it is at; what waits is lost.
+
+        Args:
+          limit: seconds; a thread that hangs in making an item longer than that is left alone.
+
+        Returns:
+          Whether the thread has ended, so that what it used may be freed.
+        """
+        self._stopped.set()  # no `put` blocks from now on
+        self._thread.join(limit)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         try:
@@ -111,6 +118,16 @@ class Behind:
             except queue.Full:
                 continue
 
+    def wait(self) -> None:
+        """Waits until all that was handed over is used.
+
+        Raises:
+          BaseException: what the function raised.
+        """
+        self._waiting.join()
+        if self._error is not None:
+            raise self._error
+
     def __enter__(self) -> Behind:
         return self
 
@@ -130,3 +147,4 @@ class Behind:
                     self._use(item)
                 except BaseException as error:  # raised again where items are put
                     self._error = error
+            self._waiting.task_done()

@@ -8,8 +8,10 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
+import queue
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +37,10 @@ VIDEO_SUFFIXES = {
     ".gif",
 }
 _STREAM = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|srt|rtp)://")
+_LIVE = ("rtsp", "rtmp", "udp", "srt", "rtp")
+PATIENCE = 20.0  # seconds without a picture after which a live source is given up
+_OPENING_PATIENCE = 40.0  # seconds for opening one, with the first picture
+_FFMPEG_PATIENCE = 30.0  # OpenCV's own, for each answer of an address
 _SLOWEST = 1.0  # frames a second: a video that says less does not know
 _FASTEST = 1000.0
 
@@ -132,12 +138,7 @@ class Capture(Source):
         there, self._first = capture.read()
         if not there:
             capture.release()
-            raise DataError(
-                f"{name}: no picture comes; is it free (one program at a time), and connected?"
-                if live
-                else f"{name}: no frame can be decoded (is it empty, damaged, or its codec unknown to OpenCV?); "
-                "convert it first: ffmpeg -i FILE -c:v libx264 new.mp4"
-            )
+            raise DataError(f"{name}: {_nothing_comes(name, live)}")
 
     def __iter__(self) -> Iterator[Frame]:
         began, before, index, picture = _clock(), -1.0, 0, self._first
@@ -162,6 +163,17 @@ class Capture(Source):
 
     def close(self) -> None:
         self._capture.release()
+
+
+def _nothing_comes(name: str, live: bool) -> str:
+    if live:
+        return "no picture comes; is it free (one program at a time), and connected?"
+    if _STREAM.match(name):
+        return "no frame can be decoded; a server must be able to give parts of a file (ranges), else download it first"
+    return (
+        "no frame can be decoded (is it empty, damaged, or its codec unknown to OpenCV?); "
+        "convert it first: ffmpeg -i FILE -c:v libx264 new.mp4"
+    )
 
 
 def _clock() -> float:
@@ -201,18 +213,12 @@ def open_source(text: str | os.PathLike) -> Source:
     path = Path(text)
     _quiet()
     if " ! " in text:
-        return Capture(_open_pipeline(text), "the pipeline", live=True)
+        remedy = "see why: gst-launch-1.0 -v " + text.split(" ! appsink")[0] + " ! fakesink"
+        return _patiently(lambda: Capture(_open_pipeline(text), "the pipeline", live=True), "the pipeline", remedy)
     if text.isdecimal() or text.startswith("/dev/video"):
-        which = int(text) if text.isdecimal() else text
-        capture = cv2.VideoCapture(which)
-        if not capture.isOpened():
-            raise DataError(f"camera {text}: cannot be opened{_cameras()}; is it connected, and free?")
-        return Capture(capture, f"camera {text}", live=True)
+        return _patiently(lambda: _open_camera(text), f"camera {text}", "is it free?")
     if _STREAM.match(text):
-        capture = cv2.VideoCapture(text, cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise DataError(f"{text}: cannot be opened; try the address in a player (ffplay, VLC)")
-        return Capture(capture, text, live=text.startswith(("rtsp", "rtmp", "udp", "srt", "rtp")))
+        return _patiently(lambda: _open_address(text), text, "try the address in a player (ffplay, VLC)")
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         from ehrnet_tf.images import find_pictures
 
@@ -220,6 +226,8 @@ def open_source(text: str | os.PathLike) -> Source:
     check_exists(text)
     if not path.stat().st_size:
         raise DataError(f"{text}: the file is empty")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{text}: cannot be read (Permission denied); check its permissions")
     capture = cv2.VideoCapture(text, cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise DataError(
@@ -227,6 +235,48 @@ def open_source(text: str | os.PathLike) -> Source:
             "ffmpeg -i FILE -c:v libx264 new.mp4"
         )
     return Capture(capture, text, live=False)
+
+
+def _patiently(open_: Callable[[], Source], name: str, remedy: str) -> Source:
+    """Opens a source in a thread: a server may not answer, and OpenCV hears no Ctrl-C while it waits.
+
+    Raises:
+      DataError: nothing was heard for `_OPENING_PATIENCE`; the thread is left alone.
+    """
+    answer: queue.Queue = queue.Queue()
+
+    def work() -> None:
+        try:
+            answer.put(open_())
+        except BaseException as error:  # raised again where the answer is taken
+            answer.put(error)
+
+    threading.Thread(target=work, name="opener", daemon=True).start()
+    try:
+        found = answer.get(timeout=_OPENING_PATIENCE)
+    except queue.Empty:
+        raise DataError(f"{name}: no picture came for {_OPENING_PATIENCE:g} s; {remedy}") from None
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _open_camera(text: str) -> Source:
+    capture = cv2.VideoCapture(int(text) if text.isdecimal() else text)
+    if not capture.isOpened():
+        raise DataError(f"camera {text}: cannot be opened{_cameras()}; is it connected, and free?")
+    return Capture(capture, f"camera {text}", live=True)
+
+
+def _open_address(text: str) -> Source:
+    began = _clock()
+    capture = cv2.VideoCapture(text, cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        waited = _clock() - began
+        what = "cannot be opened" if waited < _FFMPEG_PATIENCE - 1 else f"no answer in {waited:.0f} s"
+        raise DataError(f"{text}: {what}; try the address in a player (ffplay, VLC)")
+    endless = not capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0  # a camera's JPEGs over HTTP, say
+    return Capture(capture, text, live=endless or text.startswith(_LIVE))
 
 
 def _open_pipeline(text: str) -> Any:
@@ -244,5 +294,8 @@ def _cameras() -> str:
 def _quiet() -> None:
     """OpenCV and FFmpeg write lines of their own to stderr; what is wrong is said by our errors."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with contextlib.suppress(AttributeError):  # OpenCV before 4.5 has no such thing
+    with contextlib.suppress(AttributeError):  # Debian's 4.6 has the second alone
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        return
+    with contextlib.suppress(AttributeError):
+        cv2.setLogLevel(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ehrnet_tf.poses import Poses
 from ehrnet_tf.video.overlap import Ahead
-from ehrnet_tf.video.sources import Frame, Source, open_source
+from ehrnet_tf.video.sources import PATIENCE, Frame, Source, open_source
 
 
 class Stream:
@@ -50,8 +50,8 @@ class Stream:
         from ehrnet_tf.tracking import Tracker
 
         tracker, smoother = Tracker(self._estimator.keypoints), Smoother()
-        self._ahead = Ahead(self.source, newest=self.source.live)
-        for frame in self._ahead:
+        self._ahead = Ahead(self.source, newest=self.source.live, patience=PATIENCE if self.source.live else None)
+        for frame in self._frames(self._ahead):
             poses = self._estimator(frame.image)
             if self._track and frame.seconds is not None:
                 poses = tracker(poses, frame.seconds)
@@ -59,11 +59,16 @@ class Stream:
                     poses = smoother(poses, frame.seconds)
             yield frame, poses
 
+    def _frames(self, ahead: Ahead) -> Iterator[Frame]:
+        try:
+            yield from ahead
+        except TimeoutError:
+            self.source.problem = f"{self.source.name}: no picture came for {PATIENCE:g} s; is it still connected?"
+
     def close(self) -> None:
-        """Stops reading and frees the source."""
-        if self._ahead is not None:
-            self._ahead.stop()
-        self.source.close()
+        """Stops reading and frees the source, unless that hangs."""
+        if self._ahead is None or self._ahead.stop():
+            self.source.close()
 
     def __enter__(self) -> Stream:
         return self

@@ -32,7 +32,8 @@ def has_pyav() -> bool:
 class VideoWriter:
     """An .mp4 file of pictures; a context manager that finishes it, whatever ends the block.
 
-    Until it is finished, the file has a temporary name beside ``path``. What was written before an error is kept.
+    Until it is finished, the file has a temporary name of its own beside ``path``. What was written before an error is
+    kept.
 
     Args:
       path: the file.
@@ -47,7 +48,7 @@ class VideoWriter:
         self.path = Path(path)
         self.note: str | None = None
         self._fps, self._sound = fps, sound
-        self._temporary = self.path.with_name(f"{TEMPORARY}{self.path.name}")
+        self._temporary: Path | None = None
         self._file: Any = None
         self._size: tuple[int, int] | None = None
 
@@ -63,7 +64,7 @@ class VideoWriter:
         """
         if self._file is None:
             self._size = image.shape[:2]
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary = self._make()
             kind = _PyAVFile if has_pyav() else _OpenCVFile
             self._file = kind(self._temporary, self._size, self._fps, self._sound)
         if image.shape[:2] != self._size:
@@ -77,15 +78,24 @@ class VideoWriter:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self._file is None:
+        if self._temporary is None:
             return
+        if self._file is None:
+            return self._temporary.unlink()
         try:
             with _named(self.path):
                 self._file.close()
         finally:
             self.note = self._file.note
-            if self._temporary.exists():
-                replace(self._temporary, self.path)
+            replace(self._temporary, self.path)
+
+    def _make(self) -> Path:
+        """An empty file, of the permissions that any new file gets, for this writer alone."""
+        with _named(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            path = self.path.with_name(f"{TEMPORARY}{self.path.stem}-{os.getpid()}-{id(self):x}{self.path.suffix}")
+            path.touch()
+        return path
 
 
 @contextlib.contextmanager
@@ -205,7 +215,6 @@ class _OpenCVFile:
         self.note: str | None = "MPEG-4 Part 2, which browsers do not play" + (", without sound" if sound else "")
         self.note += "; for H.264 with sound: pip install 'ehrnet-tf[video]'"
         self._period, self._shown, self._before = 1 / fps, 0, None
-        path.touch()  # an error that OpenCV would not give
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (size[1], size[0]))
         if not self._writer.isOpened():
             raise EhrnetError(f"{path}: this OpenCV cannot write MPEG-4; pip install 'ehrnet-tf[video]'")

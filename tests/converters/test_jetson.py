@@ -412,7 +412,7 @@ def test_the_camera_loop_ends():
     assert (
         camera.run(Capture(9), Estimator(), show=lambda p: shown.append(p) or len(shown) < 2, say=lambda t: None) == 2
     )
-    assert shown[0].shape == (4, 6, 3) and shown[0][3, 5].tolist() == [0, 0, 255], "BGR"
+    assert shown[0].shape == (4, 6, 3) and shown[0][3, 5].tolist() == [255, 0, 0], "RGB"
 
 
 @contextlib.contextmanager
@@ -444,5 +444,6 @@ def test_the_camera_command_refuses(monkeypatch, capsys):
     output = capsys.readouterr()
     assert "--size 1280 --fps 30: give a size like 1280x720" in output.err
     assert output.out.startswith("nvarguscamerasrc sensor-id=0 ! ")
-    with pytest.raises(EhrnetError, match="--show: there is no screen"):
-        camera.screen()
+    with pretend(monkeypatch, Capture(2)):
+        assert camera.main(["m.engine", "csi", "--show"]) == 1
+    assert "--show: there is no screen" in capsys.readouterr().err

@@ -80,7 +80,10 @@ def test_int8_computes_in_integers(exported):
 
 def test_wide_activations_lie_closer(exported):
     path, report = exported["int16x8"]
-    assert float_ops(path) == {} and TFLiteRunner(path).precision == "int16x8"
+    file = TFLiteRunner(path)
+    assert float_ops(path) == {} and file.precision == "int16x8"
+    inputs = file._interpreter.get_signature_runner().get_input_details()
+    assert list(inputs) == ["image"], "a decoder is fed by this name"
     for name, difference in report["differences"].items():
         assert difference["mean"] < 0.5 * exported["int8"][1]["differences"][name]["mean"]
 

@@ -45,6 +45,13 @@ def test_what_the_first_gives_feeds_the_second(halves, unused):
     assert unused(joined) == []
 
 
+def test_an_output_goes_before_the_input_of_the_same_name():
+    first = convert(lambda image: {"image": 2 * image}, image=(2, 3))
+    second = convert(lambda image: {"sum": image + 1}, image=(2, 3))
+    outputs, _ = run_flatbuffer(join(first, second), image=np.ones((2, 3), np.float32))
+    np.testing.assert_array_equal(outputs["sum"], np.full((2, 3), 3))
+
+
 def test_what_does_not_fit_is_not_joined(halves):
     first, _ = halves
     with pytest.raises(ValueError, match="nothing called 'half' to feed; there are double, image, wave"):

@@ -45,6 +45,23 @@ def test_the_newest_is_taken_and_the_last_is_not_lost():
     assert list(taken) == [49] and ahead.dropped == 48
 
 
+def test_a_maker_that_hangs_is_given_up():
+    hanging = threading.Event()
+
+    def items():
+        yield 0
+        hanging.wait(10)
+
+    ahead = Ahead(items(), newest=True, patience=0.1)
+    taken = iter(ahead)
+    assert next(taken) == 0
+    with pytest.raises(TimeoutError, match=r"nothing for 0\.1 s"):
+        next(taken)
+    assert ahead.stop(limit=0.05) is False
+    hanging.set()
+    assert ahead.stop() is True
+
+
 def test_errors_come_out_where_items_are_taken():
     def items():
         yield 1
@@ -67,6 +84,23 @@ def test_all_items_are_used_in_order_before_the_end():
         for i in range(50):
             behind.put(i)
     assert used == list(range(50))
+
+
+def test_what_was_handed_over_can_be_waited_for():
+    used = []
+
+    def use(item):
+        if item == 4:
+            raise OSError("full")
+        used.append(item)
+
+    with pytest.raises(OSError, match="full"), Behind(use) as behind:
+        for i in range(4):
+            behind.put(i)
+            behind.wait()
+            assert used[-1] == i
+        behind.put(4)
+        behind.wait()
 
 
 def test_an_error_of_the_writer_reaches_the_caller():

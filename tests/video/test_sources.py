@@ -1,9 +1,16 @@
+import functools
+import http.server
+import os
+import threading
+
 import cv2
 import numpy as np
 import pytest
+from streams import jpeg_camera, silent_server
+from video.conftest import picture
 
 from ehrnet_tf.errors import DataError, UsageError
-from ehrnet_tf.video import open_source
+from ehrnet_tf.video import open_source, sources
 from ehrnet_tf.video.sources import Capture, Pictures, is_video
 
 
@@ -115,6 +122,41 @@ def test_what_there_is_not(tmp_path):
         open_source("97")
     with pytest.raises(DataError, match=r"rtsp://127\.0\.0\.1:9/x: cannot be opened"):
         open_source("rtsp://127.0.0.1:9/x")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_file_of_a_web_server_is_read_in_full(make_video, tmp_path):
+    make_video(count=28)
+    handler = functools.partial(Quiet, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_source(f"http://127.0.0.1:{server.server_port}/walk.mp4") as source:
+            assert (source.live, source.count) == (False, 28)
+            assert numbers(source) == list(range(28))
+        server.shutdown()
+
+
+def test_jpegs_over_http_are_live():
+    with jpeg_camera(lambda number: picture(number, (96, 64))) as address, open_source(address) as source:
+        assert source.live and source.count is None
+        frames = iter(source)
+        assert [next(frames).index for _ in range(3)] == [0, 1, 2]
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(sources, "_OPENING_PATIENCE", 0.2)
+    with silent_server() as address, pytest.raises(DataError, match=r"camera: no picture came for 0.2 s; try"):
+        open_source(address)
+
+
+def test_a_file_that_may_not_be_read(make_video, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(DataError, match=r"walk.mp4: cannot be read \(Permission denied\)"):
+        open_source(make_video())
 
 
 def test_a_camera_that_vanishes_says_so():

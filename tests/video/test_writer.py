@@ -95,6 +95,19 @@ def test_what_was_written_is_kept_whatever_happens(tmp_path):
     assert len(shades(tmp_path / "out.mp4")) == 10
 
 
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    pytest.importorskip("av")
+    with VideoWriter(tmp_path / "out.mp4", 25) as first:
+        with VideoWriter(tmp_path / "out.mp4", 25) as second:
+            for i in range(4):
+                first.write(square(100), i / 25)
+                second.write(square(200), i / 25)
+            assert len(list(tmp_path.glob(".unfinished-*"))) == 2
+        assert [shade for _, shade in shades(tmp_path / "out.mp4")] == pytest.approx([200] * 4, abs=4)
+    assert [shade for _, shade in shades(tmp_path / "out.mp4")] == pytest.approx([100] * 4, abs=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
 def test_a_full_disk_keeps_what_was_written(tmp_path):
     pytest.importorskip("av")
     path = tmp_path / "out.mp4"
