@@ -15,6 +15,9 @@ from ehrnet_tf.data.coco import Records, load_records
 from ehrnet_tf.data.samples import Samples
 from ehrnet_tf.errors import UsageError
 
+# No tensor decides a branch or a loop here, and AutoGraph takes seconds to find that out.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 
 def coco_dataset(
     root: str | Path,
@@ -90,9 +93,9 @@ def _passes(steps: int) -> tf.data.Dataset:
     """The numbers of a pass' steps; every iteration is the next pass."""
     count = itertools.count()
     begin = tf.data.Dataset.from_tensors(0).map(
-        lambda _: tf.numpy_function(lambda: np.int64(next(count)), [], tf.int64) * steps
+        _as_it_is(lambda _: tf.numpy_function(lambda: np.int64(next(count)), [], tf.int64) * steps)
     )
-    return begin.flat_map(lambda first: tf.data.Dataset.range(first, first + steps))
+    return begin.flat_map(_as_it_is(lambda first: tf.data.Dataset.range(first, first + steps)))
 
 
 def input_size(config: Config) -> int:
@@ -126,6 +129,7 @@ def _reader(samples: Samples, batch: int, share: tuple[int, int], end: int | Non
         begin = int(step) * batch + share[0] * mine
         return samples.batch(range(begin, begin + mine if end is None else min(begin + mine, end)))
 
+    @_as_it_is
     def read(step: tf.Tensor):
         arrays = tf.numpy_function(numbers, [step], (tf.uint8, tf.float32, tf.uint8, tf.uint8), stateful=False)
         shapes = ((size, size, 3), (None, k, 3), (size // 4, size // 4), (size // 2, size // 2))
@@ -138,6 +142,7 @@ def _reader(samples: Samples, batch: int, share: tuple[int, int], end: int | Non
 def _targets(config: Config) -> Callable:
     """The function that turns a batch of what the reader gives into images, targets and weights."""
 
+    @_as_it_is
     def make(images: tf.Tensor, keypoints: tf.Tensor, mask_4: tf.Tensor, mask_2: tf.Tensor):
         side_4, side_2 = mask_4.shape[1], mask_2.shape[1]
         at_4, at_2 = keypoints * [1 / 4, 1 / 4, 1.0], keypoints * [1 / 2, 1 / 2, 1.0]

@@ -181,7 +181,8 @@ def draw_curves(rows: list[dict[str, float]], path: str | os.PathLike, curves: d
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(12, 7))
+    figure.subplots_adjust(0.06, 0.08, 0.98, 0.95, wspace=0.14, hspace=0.32)  # a third of the time of a layout engine
     epochs = [row["epoch"] + 1 for row in rows]
     for number, (axes, (title, keys)) in enumerate(zip(figure.subplots(2, 2).flat, curves.items(), strict=True)):
         for key in keys:

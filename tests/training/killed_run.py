@@ -96,13 +96,13 @@ def step_of(out):
 def kill_again_and_again(data, out, kills):
     """Prints the step that every kill left behind; the last run is left alone.
 
-    The first is killed when its first state is there, the others after up to half as long again.
+    The first is killed when its first state is there, the others after 0.3 to 1.8 times as long.
     """
     rng, left, first = random.Random(0), [], 0.0
     while len(left) < kills:
         begin, child = time.monotonic(), fork(data, out)
         if first:
-            time.sleep(rng.uniform(0.05, 1.5) * first)
+            time.sleep(rng.uniform(0.3, 1.8) * first)
         else:
             while not step_of(out) and os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 time.sleep(0.01)
