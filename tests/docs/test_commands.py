@@ -12,7 +12,10 @@ from .workshop import Workshop
 def workshop(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         fakes.install(patch, tmp_path_factory.mktemp("cudart"))
-        yield Workshop(tmp_path_factory.mktemp("pages"))
+        shop = Workshop(tmp_path_factory.mktemp("pages"))
+        yield shop
+    for command, seconds in sorted(shop.seconds.items(), key=lambda item: -item[1])[:20]:  # pytest -s shows them
+        print(f"{seconds:5.1f} s {command}")
 
 
 @pytest.mark.parametrize("page", pages())

@@ -8,15 +8,10 @@ import io
 import os
 import re
 import shutil
-import sys
 import traceback
 from pathlib import Path
 
-import cv2
-
-import painted
-
-from . import fakes, programs, standins, table
+from . import fakes, names, programs, standins, table
 from .pages import Snippet, snippets
 from .programs import Fault
 from .shell import Command, commands
@@ -32,8 +27,6 @@ class Workshop:
     def __init__(self, folder: Path):
         self.folder = folder
         self.done: dict[tuple[str, ...], tuple] = {}  # command → the page's folder, the value of --out, what was made
-            tuple[str, ...], tuple[Path, str | None, list[Path]]
-        ] = {}  # command → its folder, --out, what it made
         self.seconds: dict[str, float] = {}  # command → CPU time
 
     def faults(self, page: str, text: str) -> list[str]:
@@ -123,9 +116,8 @@ class Desk:
           Fault: another status than 0.
         """
         out = key[key.index("--out") + 1] if "--out" in key else None
-        known = tuple(
-            "DATA" if word in table.DATASETS else f"OUT{Path(word).suffix}" if word == out else word for word in key
-        )
+        same = {**dict.fromkeys(table.DATASETS, "DATA"), **({out: f"OUT{Path(out).suffix}"} if out else {})}
+        known = tuple(same.get(word, word) for word in key)
         if known in self.workshop.done:
             self._copy_made(*self.workshop.done[known], out)
             return
@@ -251,8 +243,8 @@ class Desk:
 
     def _name(self, wanted: set[str]) -> None:
         """Gives values to names that pages use without saying where they come from."""
-        for name in (wanted & set(NAMES)) - set(self.names):
-            self.names[name] = NAMES[name](self)
+        for name in (wanted & set(names.NAMES)) - set(self.names):
+            self.names[name] = names.NAMES[name](self)
 
     def _expanded(self, word: str) -> str:
         for old, new in table.RENAMED.items():
@@ -262,37 +254,6 @@ class Desk:
 
     def _listing(self) -> set[Path]:
         return {path.relative_to(self.folder) for path in self.folder.rglob("*")}
-
-
-def _estimator(desk: Desk):
-    from ehrnet_tf import PoseEstimator
-
-    desk.provide(["a.tflite"])
-    return PoseEstimator(desk.folder / "a.tflite")
-
-
-def _frames(desk: Desk):
-    return [(number / 10, painted.picture((number, 0))) for number in range(3)]
-
-
-def _tracked(desk: Desk):
-    from ehrnet_tf import Tracker
-
-    estimator, tracker = _estimator(desk), Tracker("coco")
-    return [(seconds, tracker(estimator(image), seconds)) for seconds, image in _frames(desk)]
-
-
-NAMES = {
-    "cv2": lambda desk: cv2,
-    "ehrnet_tf": lambda desk: sys.modules["ehrnet_tf"],
-    "estimator": _estimator,
-    "frames": _frames,
-    "image": lambda desk: painted.picture(),
-    "images": lambda desk: [painted.picture()] * 2,
-    "pandas": lambda desk: __import__("pandas"),
-    "tracked": _tracked,
-    "whole": lambda desk: standins.whole,
-}
 
 
 def _last_lines(text: str) -> str:
