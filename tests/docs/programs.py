@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import glob
-import importlib
+import importlib.util
 import io
 import json
 import os
@@ -18,17 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import InvalidRequirement, Requirement
 
 from . import fakes, table
+from .packages import Fault, check_pip
+from .pages import ROOT
 
-ROOT = Path(__file__).parents[2]
 _OVERRIDE = re.compile(r"\w+\.\w+=")
-_PIP = {"install", "wheel", "uninstall", "check", "list"}
-
-
-class Fault(Exception):
-    """What is wrong with a command, one line."""
 
 
 class _Parsed(Exception):
@@ -75,8 +69,7 @@ def _ehrnet(desk: Any, words: list[str], command: Any, inline: bool) -> None:
     small = table.SMALL.get(name, [])
     if "--resume" in words:
         small = [*small, *table.RESUMED]
-    for reason in (reason for pattern, reason in table.PARSED if re.search(pattern, command.text)):
-        assert reason
+    if any(re.search(pattern, command.text) for pattern, _ in table.PARSED):
         return _parse_ehrnet(words[1:])
     if not fakes.HAS_GCC and "engine" in command.text:
         return _parse_ehrnet(words[1:])
@@ -240,40 +233,6 @@ def _make(desk: Any, words: list[str], command: Any, inline: bool) -> None:
             raise Fault(f"the Makefile has no target {word}")
 
 
-def _pip(desk: Any, words: list[str], command: Any, inline: bool) -> None:
-    if words[1] not in _PIP:
-        raise Fault(f"pip {words[1]}: not among {', '.join(sorted(_PIP))}")
-    before = ""
-    for word in words[2:]:
-        if not word.startswith("-") and before not in ("--extra-index-url", "-w"):
-            _check_requirement(word)
-        before = word
-
-
-def _check_requirement(word: str) -> None:
-    wheel = re.fullmatch(r"(?:wheels/)?([\w]+)-\*\.whl", word)
-    here = re.fullmatch(r"\.(\[.*\])?", word)
-    if wheel:
-        word = wheel[1]
-    try:
-        wanted = Requirement(f"ehrnet-tf{here[1] or ''}" if here else word)
-    except InvalidRequirement as error:
-        raise Fault(f"{word}: {error}") from None
-    if wanted.name.replace("_", "-") == "ehrnet-tf":
-        if missing := wanted.extras - extras():
-            raise Fault(f"setup.py has no extra {', '.join(sorted(missing))}")
-    elif wanted.name not in table.PACKAGES:
-        raise Fault(f"'{wanted.name}' is a package that no test knows (tests/docs/table.py: PACKAGES)")
-
-
-def extras() -> set[str]:
-    """The names of the package's extras, by setup.py."""
-    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())):
-        if isinstance(node, ast.keyword) and node.arg == "extras_require":
-            return {ast.literal_eval(key) for key in node.value.keys}
-    raise AssertionError("setup.py has no extras_require")
-
-
 def _npm(desk: Any, words: list[str], command: Any, inline: bool) -> None:
     if words[1] in ("ci", "install"):
         return
@@ -303,7 +262,7 @@ PROGRAMS = {
     "python": _python,
     "python3": _python,
     "make": _make,
-    "pip": _pip,
+    "pip": lambda desk, words, command, inline: check_pip(words[1:]),
     "npm": _npm,
     "pytest": _pytest,
     "cd": _cd,

@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 
 from . import fakes, names, programs, standins, table
-from .pages import Snippet, snippets
-from .programs import Fault
+from .packages import Fault
+from .pages import ROOT, Snippet, snippets
 from .shell import Command, commands
 
 
@@ -160,7 +160,7 @@ class Desk:
     def _make(self, name: str, whole: bool) -> None:
         path = self.folder / name
         if name in table.KEYPOINTS:
-            block = self.keypoints or (programs.ROOT / "configs/keypoints/corners.yaml").read_text()
+            block = self.keypoints or (ROOT / "configs/keypoints/corners.yaml").read_text()
             path.write_text(block)
         elif name in table.MADE_BY:
             (command,) = commands(table.MADE_BY[name])
