@@ -7,6 +7,8 @@ from .pages import ROOT, pages, snippets
 from .shell import commands
 from .workshop import Workshop
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
+
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
