@@ -3,8 +3,8 @@
     python docs/models/draw_samples.py
 
 people.jpg is a picture as `ehrnet make-data --upright --max-people 2` draws them, of a seed that no training used;
-its true keypoints are what `make_picture(**PICTURE)` gives besides. walk.mp4 shows two figures of the same kind who walk
-past each other (it needs PyAV: pip install 'ehrnet-tf[video]').
+its true keypoints are what `make_picture(**PICTURE)` gives besides. walk.mp4 shows two figures of the same kind who
+walk past each other (it needs PyAV: pip install 'ehrnet-tf[video]').
 """
 
 from pathlib import Path
@@ -73,8 +73,8 @@ def draw_walk(path: Path) -> None:
             for k, person in enumerate(people):
                 person.points = stride(points[k], 0.5 + 0.5 * np.sin(2 * np.pi * seconds + k))
                 way = seconds / SECONDS if k else 1 - seconds / SECONDS
-                stature = (0.66, 0.78)[k] * HEIGHT
-                person.place((WIDTH * (0.2 + 0.6 * way), HEIGHT * (0.51, 0.55)[k]), stature, k + 1)
+                stature = (0.84, 0.58)[k] * HEIGHT
+                person.place((WIDTH * (0.2 + 0.6 * way), HEIGHT * (0.5, 0.65)[k]), stature, k + 1)
                 person.draw(canvas)
             image = canvas.image + rng.standard_normal(canvas.image.shape, np.float32) * 2
             video.write(np.clip(np.rint(image), 0, 255).astype(np.uint8), seconds)
