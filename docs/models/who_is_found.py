@@ -2,8 +2,8 @@
 
     python docs/models/who_is_found.py docs/models/made-up-people.tflite
 
-Pictures are drawn on the spot, as `ehrnet make-data --upright --max-people 2` draws them, from a seed of their own. A person
-counts as found if somebody in the picture has an object keypoint similarity (OKS) of 0.5 or more with them.
+Pictures are drawn on the spot, as `ehrnet make-data --upright --max-people 2` draws them, from a seed of their own. A
+person counts as found if somebody in the picture has an object keypoint similarity (OKS) of 0.5 or more with them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
     for index in range(args.pictures):
         picture, annotations, figures = _make(np.random.default_rng([SEED, 1, index]), 256, 2, True)
         poses = estimator(picture)
-        for annotation, figure in zip(annotations, figures):
+        for annotation, figure in zip(annotations, figures, strict=True):
             if not annotation["num_keypoints"]:
                 continue
             hit = bool(len(poses)) and bool(oks(poses.keypoints, annotation, sigmas).max() >= 0.5)

@@ -69,7 +69,9 @@ def test_it_follows_the_people_of_the_video(estimator):
     assert len(found) == 45
     assert {id for poses in found for id in poses.ids} == {0, 1}
     assert np.mean([len(poses) == 2 for poses in found]) > 0.7  # one hides the other for half a second
-    first, last = ({i: k[0, 0] for i, k in zip(poses.ids, poses.keypoints)} for poses in (found[0], found[-1]))
+    first, last = (
+        {i: k[0, 0] for i, k in zip(poses.ids, poses.keypoints, strict=True)} for poses in (found[0], found[-1])
+    )
     assert (
         first[0] < 80 < 200 < last[0] and last[1] < 80 < 200 < first[1]
     )  # x of the noses: nobody takes the other's id
