@@ -47,14 +47,15 @@ def test_what_is_committed_is_small_and_clean(name):
 def test_inference(tmp_path, monkeypatch):
     result = execute("inference.ipynb", tmp_path, monkeypatch)
     assert abs(result["people"] - result["drawn"]) <= 2
-    assert result["median_error"] < 10  # pixels of 480, where the network's are 3.75
+    assert result["median_error"] < 10  # pixels of 480, where one of the network's is 3.75
     assert result["ids"] == [0, 1] and result["moved_right"] == [0]  # nobody takes the other's id
     assert result["people"] == committed("inference.ipynb")["people"]
 
 
 def test_own_keypoints_are_learnt(tmp_path, monkeypatch):
     result = execute("own_keypoints.ipynb", tmp_path, monkeypatch)
+    # AP was 0.72 and 0.78 in two runs that differed in TensorFlow's threads alone.
     assert result["exact"] > 0.6 and result["live"] > 0.6
     assert result["int8"] > result["live"] - 0.08
     assert abs(result["found"] - result["drawn"]) < 0.1 * result["drawn"]
-    assert result["median_error"] < 1.5  # pixels of 128, where the network's are 1.33
+    assert result["median_error"] < 2  # pixels of 128, where one of the network's is 1.33
