@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -26,6 +27,7 @@ COMMAND_LINE = "api/command-line.md"
 PAGES = {"README.md": "index.md", "android_demo/README.md": "android.md", "web_demo/README.md": "browser.md"}
 _SOURCES = {address: source for source, address in PAGES.items()}
 _LINK = re.compile(r"(\]\()([^)\s#]+)")
+_NOTEBOOK_LINK = re.compile(r'(<a href=")([^":#]+\.(?:md|ipynb))(?=["#])')
 _FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
@@ -51,18 +53,36 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turns the links that leave docs/ into the site's own."""
-    address = page.file.src_uri
-    source = PurePosixPath(_SOURCES.get(address, f"docs/{address}"))
 
     def link(match: re.Match) -> str:
-        if re.match(r"[a-z]+:|/", match[2]):
-            return match[0]
-        target = posixpath.normpath(str(source.parent / match[2]))
-        goal = site_address(target, config, files)
-        return match[1] + posixpath.relpath(goal, posixpath.dirname(address) or ".")
+        return match[1] + site_link(match[2], page.file.src_uri, config, files)
 
     parts = _FENCE.split(markdown)
     return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in parts)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Does so in notebooks, which come as HTML: there MkDocs itself looks at no link."""
+    address = page.file.src_uri
+    if not address.endswith(".ipynb"):
+        return html
+
+    def link(match: re.Match) -> str:
+        goal = site_link(match[2], address, config, files)
+        if files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(address), goal))) is None:
+            raise PluginError(f"{address}: its link {match[2]} leads nowhere")
+        return match[1] + re.sub(r"\.(md|ipynb)$", ".html", goal)
+
+    return _NOTEBOOK_LINK.sub(link, html)
+
+
+def site_link(link: str, address: str, config: MkDocsConfig, files: Files) -> str:
+    """What a link of the page of this address, as GitHub wants it, is in the site."""
+    if re.match(r"[a-z]+:|/", link):
+        return link
+    source = PurePosixPath(_SOURCES.get(address, f"docs/{address}"))
+    goal = site_address(posixpath.normpath(str(source.parent / link)), config, files)
+    return posixpath.relpath(goal, posixpath.dirname(address) or ".")
 
 
 def site_address(target: str, config: MkDocsConfig, files: Files) -> str:

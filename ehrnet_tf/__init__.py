@@ -4,6 +4,7 @@ Importing this package imports neither TensorFlow nor Keras; each name below loa
 """
 
 import importlib
+import os
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,11 @@ __all__ = [
     "__version__",
     "load_config",
 ]
+
+# A script in a checkout finds this folder before any installed one; configs and converters then lie beside it.
+_checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isfile(os.path.join(_checkout, "setup.py")) and os.path.isdir(os.path.join(_checkout, "converters")):
+    __path__.append(_checkout)
 
 
 def __getattr__(name: str):

@@ -1,4 +1,7 @@
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -126,3 +129,11 @@ def test_missing_config_lists_the_named_ones():
 
 def test_dict_is_plain_yaml():
     assert yaml.safe_load(yaml.safe_dump(Config().to_dict()))["augment"]["scale"] == [0.75, 1.5]
+
+
+def test_named_configurations_are_there_in_a_checkout_that_is_not_installed():
+    """Python takes the checkout's ehrnet_tf/ before an installed package, for scripts that run there."""
+    code = "import sys; sys.meta_path[:] = [finder for finder in sys.meta_path if 'ditable' not in repr(finder)]\n"
+    code += "import ehrnet_tf; assert ehrnet_tf.load_config('h-4').model.variant == 'H-4'\n"
+    code += "from ehrnet_tf.converters.export import FORMATS; assert 'tflite' in FORMATS"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)

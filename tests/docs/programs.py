@@ -157,7 +157,7 @@ def _python(desk: Any, words: list[str], command: Any, inline: bool) -> None:
         exec(compile(words[2], "-c", "exec"), {"__name__": "__main__"})
     elif words[1] == "-m":
         _module(desk, words[2:])
-    elif words[1].startswith("benchmarks/"):
+    elif words[1].startswith(table.SCRIPT_FOLDERS):
         _benchmark(desk, words[1:], inline)
     elif words[1] not in table.SCRIPTS or not (ROOT / words[1]).is_file():
         raise Fault(f"no such script: {words[1]} (tests/docs/table.py: SCRIPTS)")
@@ -254,7 +254,7 @@ def _cd(desk: Any, words: list[str], command: Any, inline: bool) -> None:
 
 def _cp(desk: Any, words: list[str], command: Any, inline: bool) -> None:
     desk.provide(words[1:2])
-    shutil.copyfile(words[1], words[2])
+    shutil.copy(words[1], words[2])
 
 
 PROGRAMS = {

@@ -13,6 +13,8 @@ PICTURES = {"photos", "pictures", "PICTURES", "folder"}
 RUNS = {"demo_output/run", "demo/run"}  # and runs/ANYTHING
 KEYPOINTS = {"mine.yaml"}  # the page's own ```yaml block, else `corners`
 
+AS_IT_IS = "docs/models/"  # what lies there is in the repository
+
 RENAMED = {  # words of a page that stand for any of a kind, and what cannot be made here
     "FILE": "a.tflite",
     "MODEL": "a.tflite",
@@ -86,6 +88,7 @@ VARIANTS = {"import-pytorch": {"H-2": "H-4"}}  # of the checkpoint that is made 
 
 PARSED = [  # commands of ehrnet whose arguments are parsed, with their configuration: a pattern, and the reason
     (r"ehrnet models", "builds every variant that it names; tests/test_cli.py runs it for a few"),
+    (r"quantize\.graph=poses", "dear; tests/quantization/test_finetune.py does it"),
     (r"--people 30", "dear; README has the same command, where 30 is the default"),
     (r"import-pytorch .*--model H-2", "dear; the line above it runs, and tests/test_cli.py names a variant"),
     (r"--format tf-trt", "needs a TensorFlow built with TensorRT; tests/converters/test_tf_trt.py has a stand-in"),
@@ -94,7 +97,9 @@ PARSED = [  # commands of ehrnet whose arguments are parsed, with their configur
 ]
 ENVIRONMENT = {"KERAS_BACKEND", "EHRNET_MODEL", "EHRNET_PICTURES"}  # variables that something reads
 
-BENCHMARKS = {  # scripts that are run, with the arguments that make them quick; of others the arguments are parsed
+SCRIPT_FOLDERS = ("benchmarks/", "docs/figures/", "docs/models/")
+BENCHMARKS = {  # scripts in them that are run, with what makes them quick; of others the arguments are parsed
+    "choosing.py": [],
     "body_parts.py": ["--train", "2", "--val", "1"],
     "data_faults.py": [],
     "drawing.py": ["--rounds", "1"],
@@ -105,6 +110,7 @@ PARSED_BENCHMARKS = {
     "android_decoder.py": "compiles Kotlin",
     "decoder_accuracy.py": "compiles a graph for every one of its methods",
     "decoding.py": "compiles a graph for every size",
+    "draw.py": "builds nine networks; tests/docs/test_figures.py draws every figure",
     "imports.py": "starts Python anew for every figure",
     "initialisation.py": "trains twelve whole networks",
     "input_pipeline.py": "starts processes and reads for minutes",
@@ -114,6 +120,7 @@ PARSED_BENCHMARKS = {
     "training_step.py": "traces whole networks",
     "variants.py": "exports every variant",
     "video.py": "draws a video of hours",
+    "who_is_found.py": "looks at a thousand pictures",
 }
 SCRIPTS = {  # others of this repository, which write into it
     "tests/android/record.py",
@@ -129,6 +136,7 @@ PACKAGES = {  # of others, that the pages have people install
     "onnxruntime",
     "opencv-python",
     "opencv-python-headless",
+    "openvino",
     "pandas",
     "pyyaml",
     "scipy",
@@ -153,11 +161,13 @@ ELSEWHERE = {  # programs that are not run at all
 TEXTS = {
     "README.md": ["ehrnet_tf/      models"],
     "docs/data.md": ["DATA/annotations/"],
+    "docs/own-data.md": ["data/annotations/"],
     "docs/quantisation.md": ["                 "],
     "docs/training.md": ["epoch 2 of 4:"],
     "web_demo/README.md": ["Cross-Origin-Opener-Policy"],
 }
-LANGUAGES = {"json", "yaml", "js", "javascript", "kotlin", "text", "html", "toml", "groovy", "http"}  # fences not run
+# Fences that are not run:
+LANGUAGES = {"json", "yaml", "markdown", "js", "javascript", "kotlin", "text", "html", "toml", "groovy", "http"}
 
 # ---- Python blocks
 

@@ -54,3 +54,10 @@ def test_nothing_comes_from_elsewhere(site):
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         assert not re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="https?:|<link[^>]*\shref="https?:', text), path
+
+
+def test_notebooks_are_pages_whose_links_lead_to_pages(site):
+    for name in ("inference", "own_keypoints"):
+        page = (site / "notebooks" / f"{name}.html").read_text(encoding="utf-8")
+        assert 'href="../own-data.html"' in page and "data:image/jpeg" in page.replace("\n", "")
+        assert not re.findall(r'<a href="[^":]*\.md', page)

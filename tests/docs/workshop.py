@@ -159,7 +159,9 @@ class Desk:
 
     def _make(self, name: str, whole: bool) -> None:
         path = self.folder / name
-        if name in table.KEYPOINTS:
+        if name.startswith(table.AS_IT_IS) and (ROOT / name).is_file():
+            standins.copy(ROOT / name, path)
+        elif name in table.KEYPOINTS:
             block = self.keypoints or (ROOT / "configs/keypoints/corners.yaml").read_text()
             path.write_text(block)
         elif name in table.MADE_BY:
@@ -167,7 +169,9 @@ class Desk:
             store = self if self.page == "stand-ins" else Desk(self.workshop, "stand-ins", "")
             if not (store.folder / name).exists() and (fault := store.run(command)):
                 raise Fault(f"no stand-in for {name}: {fault}")
-            self._copy(store, name, name)
+            for part in table.COPIES.get(path.suffix, (name,)):  # a.bin beside a.xml
+                part = str(Path(name).with_suffix(Path(part).suffix))
+                self._copy(store, part, part)
         elif name in table.DATASETS:
             self.provide_data(name)
         elif make := standins.maker(name):
