@@ -22,6 +22,7 @@ demo: env
 # Material's note about MkDocs 2 would be a line of every build.
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html"
 
 # The Android demo's tests are part of this where there is a JDK, the web demo's where there are Node.js and Chromium.
 # pytest comes last: its summary is the last line.
