@@ -20,6 +20,7 @@ from ehrnet_tf.benchmark import run as benchmark
 from ehrnet_tf.benchmark.stages import Subject
 from ehrnet_tf.converters.jetson import camera, deploy
 from ehrnet_tf.runtime import cuda
+from ehrnet_tf.video import screen
 
 from . import network
 
@@ -69,6 +70,16 @@ class Worker(benchmark.Worker):
         return self._subject.after()
 
 
+class Screen(contextlib.nullcontext):
+    """A window that stays open."""
+
+    def show(self, image):
+        return True
+
+    def __enter__(self):
+        return self
+
+
 class Picamera2:
     """Three pictures, then Ctrl-C."""
 
@@ -114,7 +125,7 @@ def install(patch: pytest.MonkeyPatch, folder) -> None:
     exists = os.path.exists
     patch.setattr(os.path, "exists", lambda path: str(path).startswith("/dev/video") or exists(path))
     patch.setattr(camera, "open_capture", lambda pipeline: FewPictures())
-    patch.setattr(camera, "screen", lambda: lambda picture: True)
+    patch.setattr(screen, "Screen", Screen)
     patch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=Picamera2))
 
     patch.setattr(benchmark, "Worker", Worker)

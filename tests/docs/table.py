@@ -89,6 +89,7 @@ VARIANTS = {"import-pytorch": {"H-2": "H-4"}}  # of the checkpoint that is made 
 PARSED = [  # commands of ehrnet whose arguments are parsed, with their configuration: a pattern, and the reason
     (r"ehrnet models", "builds every variant that it names; tests/test_cli.py runs it for a few"),
     (r"quantize\.graph=poses", "dear; tests/quantization/test_finetune.py does it"),
+    (r"eval h0\.keras", "dear: a whole network; the line that makes it runs"),
     (r"--people 30", "dear; README has the same command, where 30 is the default"),
     (r"import-pytorch .*--model H-2", "dear; the line above it runs, and tests/test_cli.py names a variant"),
     (r"--format tf-trt", "needs a TensorFlow built with TensorRT; tests/converters/test_tf_trt.py has a stand-in"),
