@@ -20,6 +20,9 @@ _COMMON = 3  # keypoints that two people must share to be compared by it
 
 def check_people(split: Split, max_people: int, findings: Findings) -> None:
     """Notes odd boxes and areas, odd keypoints, people annotated twice and pictures with more than ``max_people``."""
+    if not split.labelled.any():
+        text, remedy = "splits where nobody has a labelled keypoint", "label some; AP will be -1, and nothing is learnt"
+        findings.note("error", "nobody_labelled", text, remedy, [Case("", detail=split.name)])
     _check_boxes(split, findings)
     _check_keypoints(split, findings)
     groups = list(people_by_picture(split))
