@@ -199,7 +199,7 @@ def test_a_split_in_which_nobody_is_labelled(coco_folder):
     coco_folder.person(coco_folder.picture(), [], bbox=[20, 4, 24, 32])
     root = coco_folder.write()
     assert found(root) == {"nobody_labelled": 1}
-    assert found(root, "nobody_labelled")[0]["detail"] == "train2017"
+    assert found(root, "nobody_labelled")[0]["detail"] == coco_folder.split
 
 
 def test_hidden_keypoints_may_lie_further_beyond_their_box(coco_folder):
