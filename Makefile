@@ -34,7 +34,7 @@ test: lint
 	@$(MAKE) --no-print-directory test-python
 
 test-python: env
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-android:
 	android_demo/checks/build.sh test

@@ -22,7 +22,7 @@ DEV = [
     *VIDEO,
     *DOCS,
     "pytest",
-    "pytest-xdist",
+    "pytest-xdist>=3.7",
     "hypothesis",
     "ruff",
     "vermin",
