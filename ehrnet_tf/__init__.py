@@ -5,6 +5,8 @@ Importing this package imports neither TensorFlow nor Keras; each name below loa
 
 import importlib
 import os
+import sys
+from importlib.machinery import PathFinder
 
 __version__ = "0.1.0"
 
@@ -17,6 +19,7 @@ _HOMES = {
     "load_config": "ehrnet_tf.config",
 }
 _ROOMS = ("benchmark", "converters", "data", "decoding", "evaluation", "keypoints", "models", "runtime", "training")
+_BESIDE = ("ehrnet_tf.configs", "ehrnet_tf.converters")
 
 __all__ = [
     "CompactEfficientNet",
@@ -28,10 +31,22 @@ __all__ = [
     "load_config",
 ]
 
-# A script in a checkout finds this folder before any installed one; configs and converters then lie beside it.
 _checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class _Beside:
+    """Finds configs and converters, and nothing else, beside this folder, where they lie in a checkout.
+
+    A script that runs there finds this folder before any installed one, and then those two nowhere or in another copy.
+    """
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [_checkout]) if name in _BESIDE else None
+
+
 if os.path.isfile(os.path.join(_checkout, "setup.py")) and os.path.isdir(os.path.join(_checkout, "converters")):
-    __path__.append(_checkout)
+    sys.meta_path.insert(0, _Beside)
 
 
 def __getattr__(name: str):

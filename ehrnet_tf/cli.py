@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 from ehrnet_tf.cli_parser import build_parser
@@ -349,6 +350,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         args.overrides = [*args.overrides, *rest]
+    args.is_process = argv is None
     return args
 
 
@@ -375,7 +377,26 @@ def load_tensorflow_quietly() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; errors meant for the user end in one line on stderr."""
+    """Runs one command; errors meant for the user end in one line on stderr.
+
+    Args:
+      argv: the arguments; None: the process's own, which this then ends itself if a source that hangs was left alone:
+        a thread inside OpenCV would make the interpreter's end an abort.
+
+    Returns:
+      The exit status.
+    """
+    status = run(argv)
+    if argv is None and any(thread.name in ("reader", "opener") for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(status)
+    return status
+
+
+def run(argv: list[str] | None) -> int:
+    """What `main` does, up to the process's end."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     for talkative in ("absl", "tensorflow", "tf2onnx"):

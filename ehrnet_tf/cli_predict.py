@@ -49,8 +49,8 @@ def predict(args: argparse.Namespace) -> None:
     def warn(line: str) -> None:
         print(line, file=sys.stderr)
 
-    try:
-        with _ended_once():
+    with _ended_once(args.is_process):
+        try:
             run(
                 estimator,
                 args.inputs,
@@ -62,20 +62,21 @@ def predict(args: argparse.Namespace) -> None:
                 warn,
                 say=None if any((args.out, args.json, args.coco, args.show)) else print,
             )
-    finally:
-        for note in summary.notes:
-            warn(f"note: {note}")
-        if summary.pictures:
-            print(summary.describe(args.out))
+        finally:
+            for note in summary.notes:
+                warn(f"note: {note}")
+            if summary.pictures:
+                print(summary.describe(args.out))
     if summary.problems:
         raise EhrnetError("; ".join(summary.problems))
 
 
 @contextlib.contextmanager
-def _ended_once() -> Iterator[None]:
+def _ended_once(is_process: bool = False) -> Iterator[None]:
     """The first of `_ENDINGS` in the block raises KeyboardInterrupt, so that files get finished; others are ignored.
 
-    They are until the process ends, as it then soon does.
+    Args:
+      is_process: whether the process soon ends after that; others are then ignored until it has.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -89,24 +90,25 @@ def _ended_once() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for number in caught:
-        signal.signal(number, stop)
     try:
+        for number in caught:
+            signal.signal(number, stop)
         yield
     finally:
         for number in caught:
-            if signal.getsignal(number) is stop:
+            if not is_process or signal.getsignal(number) is stop:
                 signal.signal(number, before[number])
 
 
 def _check_folder(folder: str) -> None:
-    """Raises what writing into the folder would, before the work."""
+    """Raises what writing into the folder would, before the work; a folder that there is not yet is not made."""
     from ehrnet_tf.files import scratch_folder
 
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise UsageError(f"--out {folder}: is no folder; give one for the drawings")
+    nearest = next(filter(os.path.exists, (Path(folder), *Path(folder).absolute().parents)))
     try:
-        with scratch_folder(Path(folder) / "drawings"):
+        with scratch_folder(nearest / "drawings"):
             pass
     except OSError as error:
         raise OSError(error.errno, error.strerror, folder) from error

@@ -141,9 +141,11 @@ def predict(
                 writers.append(stack.enter_context(PoseWriter(path, coco)))
         if pictures:
             source = Pictures(pictures, lambda error: warn(f"skipped: {error}"))
-            _go_through(estimator, source, outputs, writers, summary, screen, None, track, smooth, None, say)
+            going = _go_through(estimator, source, outputs, writers, summary, screen, None, track, smooth, None, say)
             if source.failed:
                 summary.problems.append(f"{source.failed} of {source.count} inputs could not be read")
+            if not going:
+                return
         for text, drawing in zip(videos, drawings):
             try:
                 source = open_source(text)  # closed by its Stream
@@ -153,9 +155,13 @@ def predict(
                 warn(f"skipped: {error}")
                 summary.problems.append(f"{text} could not be opened")
                 continue
-            _go_through(estimator, source, outputs, writers, summary, screen, drawing, track, smooth, frames, say)
+            going = _go_through(
+                estimator, source, outputs, writers, summary, screen, drawing, track, smooth, frames, say
+            )
             if source.problem:
                 summary.problems.append(source.problem)
+            if not going:
+                return
 
 
 def sort_inputs(inputs: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -197,11 +203,12 @@ def _go_through(
     smooth: bool,
     frames: int | None,
     say: Callable[[str], None] | None,
-) -> None:
-    """One source, from its pictures to the files."""
+) -> bool:
+    """One source, from its pictures to the files; whether to go on to the next: the window was not closed."""
     name = None if source.live or isinstance(source, Pictures) else source.name
     pictures = _picture_paths(source.paths, outputs.out) if isinstance(source, Pictures) else {}
     drawn: queue.Queue = queue.Queue(1)
+    going = True
     with contextlib.ExitStack() as stack:
         writer = None
         if video is not None:
@@ -232,14 +239,16 @@ def _go_through(
                     say(f"{frame.path or f'{source.name}, frame {frame.index}'}: {len(poses)} people")
                 if screen is not None and isinstance(source, Pictures):
                     behind.wait()  # it stays on the screen until a key is pressed
-                    if not screen.show(drawn.get_nowait(), wait=True):
-                        break
-                elif screen is not None and not _show(screen, drawn):
+                    going = screen.show(drawn.get_nowait(), wait=True)
+                elif screen is not None:
+                    going = _show(screen, drawn)
+                if not going:
                     break
         finally:
             summary.dropped += stream.dropped
     if writer is not None and writer.note:
         summary.notes.append(f"{video}: {writer.note}")
+    return going
 
 
 def _picture_paths(paths: Sequence[Path], folder: str | None) -> dict[Path, Path]:

@@ -1,9 +1,11 @@
 """`ehrnet predict` and `ehrnet draw` on videos, as a user types them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -108,7 +110,17 @@ def test_other_ends_are_as_ctrl_c(first):
     try:
         with pytest.raises(KeyboardInterrupt), _ended_once():
             signal.raise_signal(first)
-        signal.raise_signal(signal.SIGTERM)  # nothing comes of a second one
+        assert {number: signal.getsignal(number) for number in before} == before
+        with pytest.raises(KeyboardInterrupt), _ended_once():
+            try:
+                signal.raise_signal(first)
+            finally:
+                signal.raise_signal(signal.SIGTERM)  # nothing comes of a second one
+                ignored = True
+        assert ignored
+        with pytest.raises(KeyboardInterrupt), _ended_once(is_process=True):
+            signal.raise_signal(first)
+        assert {signal.getsignal(number) for number in before} == {signal.SIG_IGN}
         for number, handler in before.items():
             signal.signal(number, handler)
         with _ended_once():
@@ -145,3 +157,27 @@ def test_errors_are_one_line(walk, arguments, status, message, tmp_path, capsys,
     said = [line for line in printed.err.splitlines() if line.startswith("ehrnet: ")]
     assert len(said) == 1 and message in said[0] and printed.out == ""
     assert walk.read_bytes() == before
+
+
+def test_a_model_that_cannot_be_opened_leaves_no_folder(walk, tmp_path, capsys):
+    folder = tmp_path / "deep" / "out"
+    assert cli.main(["predict", str(tmp_path / "no.tflite"), str(walk), "--out", str(folder)]) != 0
+    assert "no.tflite" in capsys.readouterr().err and not folder.parent.exists()
+    assert cli.main(["predict", MODEL, str(walk), "--out", str(walk / "out")]) == 1
+    assert f"{walk / 'out'}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["reader", "opener"])
+def test_a_thread_that_hangs_does_not_abort_the_process(name, walk, monkeypatch):
+    ended, go = [], threading.Event()
+    monkeypatch.setattr(os, "_exit", ended.append)
+    arguments = ["predict", MODEL, str(walk), "--frames", "1"]
+    monkeypatch.setattr(sys, "argv", ["ehrnet", *arguments])
+    assert cli.main() == 0 and ended == []
+    thread = threading.Thread(target=go.wait, args=[10], name=name)
+    thread.start()
+    assert cli.main(arguments) == 0 and ended == []  # a process of others
+    cli.main()
+    go.set()
+    thread.join()
+    assert ended == [0]

@@ -135,5 +135,6 @@ def test_named_configurations_are_there_in_a_checkout_that_is_not_installed():
     """Python takes the checkout's ehrnet_tf/ before an installed package, for scripts that run there."""
     code = "import sys; sys.meta_path[:] = [finder for finder in sys.meta_path if 'ditable' not in repr(finder)]\n"
     code += "import ehrnet_tf; assert ehrnet_tf.load_config('h-4').model.variant == 'H-4'\n"
-    code += "from ehrnet_tf.converters.export import FORMATS; assert 'tflite' in FORMATS"
+    code += "from ehrnet_tf.converters.export import FORMATS; assert 'tflite' in FORMATS\n"
+    code += "import importlib.util; assert importlib.util.find_spec('ehrnet_tf.tests') is None"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import weakref
 
@@ -124,6 +125,26 @@ def test_each_picture_is_shown_until_a_key_is_pressed(tmp_path, estimator, monke
     draw = Outputs(show=True, draw=lambda image, poses: image)
     predict(estimator, [str(tmp_path)], draw, Summary())
     assert shown == [(4, True), (6, True), (8, True)]
+
+
+def test_a_window_that_is_closed_ends_the_videos_that_follow_too(tmp_path, walk, estimator, monkeypatch):
+    opened = []
+
+    class Window(contextlib.ExitStack):
+        def show(self, image, wait=False):
+            opened.append(wait)
+            return False
+
+    monkeypatch.setattr("ehrnet_tf.predict.Screen", Window)
+    show, summary = Outputs(show=True), Summary()
+    predict(estimator, [str(walk)] * 2, show, summary)
+    assert opened == [False] and summary.pictures < 50
+    cv2.imwrite(str(tmp_path / "a.png"), picture(3))
+    (tmp_path / "b.png").write_bytes(b"bad")
+    opened.clear()
+    summary = Summary()
+    predict(estimator, [str(tmp_path), str(walk)], show, summary, warn=lambda line: None)
+    assert opened == [True] and summary.pictures == 1
 
 
 def test_an_interrupt_finishes_the_files(tmp_path, walk, estimator):

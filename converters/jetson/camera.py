@@ -285,8 +285,10 @@ def watch(args: argparse.Namespace, wanted: str) -> None:
       EhrnetError: one of them cannot be opened, or no picture comes.
     """
     from ehrnet_tf.runtime.estimator import PoseEstimator
-    from ehrnet_tf.video.screen import Screen
+    from ehrnet_tf.video.screen import Screen, check_screen
 
+    if args.show:
+        check_screen()  # before an engine is loaded
     estimator = PoseEstimator(args.model, threads=args.threads, min_score=args.min_score)
     print(estimator.runner.describe())
     with contextlib.ExitStack() as stack:

@@ -10,6 +10,10 @@ from typing import Any
 _END = object()
 
 
+class Silence(Exception):
+    """Nothing came for longer than patience lasts."""
+
+
 class _Failure:
     def __init__(self, error: BaseException):
         self.error = error
@@ -23,7 +27,7 @@ class Ahead:
       depth: how many may wait.
       newest: whether an item that nobody has taken gives way to a newer one, so that none is old; else all are kept,
         in order.
-      patience: seconds to wait for an item; None: for ever. Then going through them raises TimeoutError.
+      patience: seconds to wait for an item; None: for ever. Then going through them raises Silence.
 
     Attributes:
       dropped: how many gave way.
@@ -34,34 +38,32 @@ class Ahead:
         self._newest, self._patience = newest, patience
         self._items = items
         self._waiting: queue.Queue = queue.Queue(1 if newest else depth)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
-        self._thread.start()
+        self._stopped, self._ended = threading.Event(), threading.Event()
+        threading.Thread(target=self._work, name="reader", daemon=True).start()
 
     def __iter__(self) -> Iterator[Any]:
         while True:
             try:
                 item = self._waiting.get(timeout=self._patience)
             except queue.Empty:
-                raise TimeoutError(f"nothing for {self._patience:g} s") from None
+                raise Silence(f"nothing for {self._patience:g} s") from None
             if item is _END:
                 return
             if isinstance(item, _Failure):
                 raise item.error
             yield item
 
-    def stop(self, limit: float = 2.0) -> bool:
+    def stop(self, limit: float | None = 2.0) -> bool:
         """Ends the thread after the item that it is at; what waits is lost.
 
         Args:
-          limit: seconds; a thread that hangs in making an item longer than that is left alone.
+          limit: seconds; a thread that hangs in making an item longer than that is left alone; None: never.
 
         Returns:
           Whether the thread has ended, so that what it used may be freed.
         """
         self._stopped.set()  # no `put` blocks from now on
-        self._thread.join(limit)
-        return not self._thread.is_alive()
+        return self._ended.wait(limit)
 
     def _work(self) -> None:
         try:
@@ -72,6 +74,8 @@ class Ahead:
             end: Any = _END
         except BaseException as error:  # raised again where the items are taken
             end = _Failure(error)
+        finally:
+            self._ended.set()  # nothing of the iterable runs from now on
         self._put(end, False)
 
     def _put(self, item: Any, replace: bool) -> None:
@@ -101,8 +105,8 @@ class Behind:
         self._use = use
         self._waiting: queue.Queue = queue.Queue(depth)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()  # Thread.join, once interrupted, takes a thread that runs for one that ended
+        threading.Thread(target=self._work, name="writer", daemon=True).start()
 
     def put(self, item: Any) -> None:
         """Hands an item over.
@@ -132,16 +136,23 @@ class Behind:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self._waiting.put(_END)
-        self._thread.join()
+        try:
+            self._finish()
+        except KeyboardInterrupt:  # what was handed over is used all the same
+            self._finish()
+            raise
         if self._error is not None and self._error is not error:
             raise self._error
+
+    def _finish(self) -> None:
+        self._waiting.put(_END)
+        self._ended.wait()
 
     def _work(self) -> None:
         while True:
             item = self._waiting.get()
             if item is _END:
-                return
+                return self._ended.set()
             if self._error is None:
                 try:
                     self._use(item)

@@ -15,6 +15,7 @@ from ehrnet_tf.errors import EhrnetError
 
 _LARGEST = (1280, 720)  # a new window's sides, pixels
 _QUIT = (27, ord("q"))
+_PATIENCE = 20.0  # seconds for the first window
 _TRY = "import cv2; cv2.namedWindow('poses')"
 
 
@@ -31,15 +32,22 @@ def check_screen() -> None:
 @functools.lru_cache(maxsize=None)
 def _try_window(display: str, wayland: str) -> str | None:
     """What is wrong with windows here; tried by another process, since Qt ends the one that it finds no screen for."""
-    tried = subprocess.run([sys.executable, "-c", _TRY], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    no_window = f"--show: no window opens (DISPLAY={display}, WAYLAND_DISPLAY={wayland}); "
+    no_window += "leave it out, or export DISPLAY=:0"
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _TRY], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:  # a forwarded screen that stalls
+        return no_window
     if not tried.returncode:
         return None
-    if b"cv2.error" in tried.stderr:
+    if b"not implemented" in tried.stderr:  # GTK's errors are cv2.error too
         return (
             "--show: this OpenCV has no windows (it is headless); leave it out, or: "
             "pip uninstall opencv-python-headless; pip install opencv-python"
         )
-    return f"--show: no window opens (DISPLAY={display}, WAYLAND_DISPLAY={wayland}); leave it out, or export DISPLAY=:0"
+    return no_window
 
 
 class Screen:
@@ -55,7 +63,7 @@ class Screen:
         check_screen()
         # pip's opencv-python has Qt without fonts, which it complains of at every window
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
-        self._opened = False
+        self._opened = self._waits = False
 
     def show(self, image: np.ndarray, wait: bool = False) -> bool:
         """Shows a picture.
@@ -68,7 +76,10 @@ class Screen:
           Whether the window is still wanted.
         """
         if not self._opened:  # not before, lest it is closed before it is looked after
-            self._open(image, wait)
+            self._open(image)
+        if wait != self._waits:
+            self._waits = wait
+            cv2.setWindowTitle(self.NAME, f"{self.NAME} (any key: the next; q: end)" if wait else self.NAME)
         cv2.imshow(self.NAME, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         while True:
             key = cv2.waitKey(50 if wait else 1)
@@ -77,13 +88,11 @@ class Screen:
             if key >= 0 or not wait:
                 return True
 
-    def _open(self, image: np.ndarray, wait: bool) -> None:
+    def _open(self, image: np.ndarray) -> None:
         cv2.namedWindow(self.NAME, cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL)
         height, width = image.shape[:2]
         scale = min(1.0, _LARGEST[0] / width, _LARGEST[1] / height)
         cv2.resizeWindow(self.NAME, max(1, round(width * scale)), max(1, round(height * scale)))
-        if wait:
-            cv2.setWindowTitle(self.NAME, "poses (any key: the next; q: end)")
         self._opened = True
 
     def _is_open(self) -> bool:

@@ -10,10 +10,12 @@ import contextlib
 import os
 import queue
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -67,13 +69,14 @@ class Source(abc.ABC):
     Attributes:
       name: for people and for the names of outputs.
       live: whether pictures come when they want to; then the newest is the one to look at.
+      may_hang: whether reading may take for ever: from what is live, or far away.
       fps: frames a second, as far as known.
       count: how many frames there will be, as far as known; not to be relied on.
       problem: what ended it before its time, one line; None: nothing did. To be read after the last frame.
     """
 
     name: str
-    live = False
+    live = may_hang = False
     fps: float | None = None
     count: int | None = None
     problem: str | None = None
@@ -131,6 +134,7 @@ class Capture(Source):
 
     def __init__(self, capture: Any, name: str, live: bool):
         self._capture, self.name, self.live = capture, name, live
+        self.may_hang = live or _STREAM.match(name) is not None
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if _SLOWEST <= fps <= _FASTEST else None
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -216,6 +220,8 @@ def open_source(text: str | os.PathLike) -> Source:
         remedy = "see why: gst-launch-1.0 -v " + text.split(" ! appsink")[0] + " ! fakesink"
         return _patiently(lambda: Capture(_open_pipeline(text), "the pipeline", live=True), "the pipeline", remedy)
     if text.isdecimal() or text.startswith("/dev/video"):
+        if sys.platform == "darwin":  # which asks for permission in the main thread alone
+            return _open_camera(text)
         return _patiently(lambda: _open_camera(text), f"camera {text}", "is it free?")
     if _STREAM.match(text):
         return _patiently(lambda: _open_address(text), text, "try the address in a player (ffplay, VLC)")
@@ -241,21 +247,34 @@ def _patiently(open_: Callable[[], Source], name: str, remedy: str) -> Source:
     """Opens a source in a thread: a server may not answer, and OpenCV hears no Ctrl-C while it waits.
 
     Raises:
-      DataError: nothing was heard for `_OPENING_PATIENCE`; the thread is left alone.
+      DataError: nothing was heard for `_OPENING_PATIENCE`; the thread is left alone, and frees what it opens later.
     """
     answer: queue.Queue = queue.Queue()
+    given_up = threading.Event()
 
     def work() -> None:
         try:
             answer.put(open_())
         except BaseException as error:  # raised again where the answer is taken
             answer.put(error)
+        if given_up.is_set():
+            free()
+
+    def free() -> None:  # by the one of the two threads that gets it
+        with contextlib.suppress(queue.Empty):
+            late = answer.get_nowait()
+            if isinstance(late, Source):
+                late.close()
 
     threading.Thread(target=work, name="opener", daemon=True).start()
     try:
         found = answer.get(timeout=_OPENING_PATIENCE)
-    except queue.Empty:
-        raise DataError(f"{name}: no picture came for {_OPENING_PATIENCE:g} s; {remedy}") from None
+    except BaseException as error:
+        given_up.set()
+        free()
+        if isinstance(error, queue.Empty):
+            raise DataError(f"{name}: no picture came for {_OPENING_PATIENCE:g} s; {remedy}") from None
+        raise
     if isinstance(found, BaseException):
         raise found
     return found
@@ -275,7 +294,8 @@ def _open_address(text: str) -> Source:
         waited = _clock() - began
         what = "cannot be opened" if waited < _FFMPEG_PATIENCE - 1 else f"no answer in {waited:.0f} s"
         raise DataError(f"{text}: {what}; try the address in a player (ffplay, VLC)")
-    endless = not capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0  # a camera's JPEGs over HTTP, say
+    file = PurePosixPath(urlsplit(text).path).suffix.lower() in VIDEO_SUFFIXES  # some do not say how long they are
+    endless = not file and not capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0  # a camera's JPEGs over HTTP, say
     return Capture(capture, text, live=endless or text.startswith(_LIVE))
 
 

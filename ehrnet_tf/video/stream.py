@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ehrnet_tf.poses import Poses
-from ehrnet_tf.video.overlap import Ahead
+from ehrnet_tf.video.overlap import Ahead, Silence
 from ehrnet_tf.video.sources import PATIENCE, Frame, Source, open_source
 
 
@@ -62,12 +62,12 @@ class Stream:
     def _frames(self, ahead: Ahead) -> Iterator[Frame]:
         try:
             yield from ahead
-        except TimeoutError:
+        except Silence:
             self.source.problem = f"{self.source.name}: no picture came for {PATIENCE:g} s; is it still connected?"
 
     def close(self) -> None:
-        """Stops reading and frees the source, unless that hangs."""
-        if self._ahead is None or self._ahead.stop():
+        """Stops reading and frees the source, unless that hangs; a file is waited for, as long as a picture takes."""
+        if self._ahead is None or self._ahead.stop(2.0 if self.source.may_hang else None):
             self.source.close()
 
     def __enter__(self) -> Stream:

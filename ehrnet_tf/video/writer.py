@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ehrnet_tf.errors import EhrnetError
 from ehrnet_tf.files import TEMPORARY, replace
 
 _TICKS = 90_000  # a second, the usual clock of videos
@@ -60,13 +59,14 @@ class VideoWriter:
           seconds: when it is shown, since the first.
 
         Raises:
-          EhrnetError, OSError: it cannot be written.
+          OSError: it cannot be written.
         """
         if self._file is None:
             self._size = image.shape[:2]
             self._temporary = self._make()
             kind = _PyAVFile if has_pyav() else _OpenCVFile
-            self._file = kind(self._temporary, self._size, self._fps, self._sound)
+            with _named(self.path):
+                self._file = kind(self._temporary, self._size, self._fps, self._sound)
         if image.shape[:2] != self._size:
             from ehrnet_tf.runtime.letterbox import letterbox
 
@@ -217,8 +217,7 @@ class _OpenCVFile:
         self._period, self._shown, self._before = 1 / fps, 0, None
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (size[1], size[0]))
         if not self._writer.isOpened():
-            raise EhrnetError(f"{path}: this OpenCV cannot write MPEG-4; pip install 'ehrnet-tf[video]'")
-        self._path = path
+            raise OSError("this OpenCV cannot write MPEG-4; pip install 'ehrnet-tf[video]'")
 
     def write(self, image: np.ndarray, seconds: float) -> None:
         picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

@@ -446,4 +446,6 @@ def test_the_camera_command_refuses(monkeypatch, capsys):
     assert output.out.startswith("nvarguscamerasrc sensor-id=0 ! ")
     with pretend(monkeypatch, Capture(2)):
         assert camera.main(["m.engine", "csi", "--show"]) == 1
-    assert "--show: there is no screen" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "--show: there is no screen" in output.err
+    assert "made up" not in output.out, "the model is opened before"

@@ -1,9 +1,10 @@
+import signal
 import threading
 import time
 
 import pytest
 
-from ehrnet_tf.video.overlap import Ahead, Behind
+from ehrnet_tf.video.overlap import Ahead, Behind, Silence
 
 
 def test_all_items_come_in_order():
@@ -55,7 +56,7 @@ def test_a_maker_that_hangs_is_given_up():
     ahead = Ahead(items(), newest=True, patience=0.1)
     taken = iter(ahead)
     assert next(taken) == 0
-    with pytest.raises(TimeoutError, match=r"nothing for 0\.1 s"):
+    with pytest.raises(Silence, match=r"nothing for 0\.1 s"):
         next(taken)
     assert ahead.stop(limit=0.05) is False
     hanging.set()
@@ -121,3 +122,17 @@ def test_what_was_handed_over_is_used_when_the_block_is_left_by_an_interrupt():
         behind.put(2)
         raise KeyboardInterrupt
     assert used == [1, 2]
+
+
+def test_an_interrupt_while_the_last_is_used_does_not_lose_it():
+    used = []
+
+    def use(item):
+        time.sleep(0.3)
+        used.append(item)
+
+    timer = threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt), Behind(use) as behind:
+        behind.put(1)
+        timer.start()
+    assert used == [1]

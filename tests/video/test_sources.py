@@ -1,6 +1,8 @@
+import errno
 import functools
 import http.server
 import os
+import sys
 import threading
 
 import cv2
@@ -10,7 +12,7 @@ from streams import jpeg_camera, silent_server
 from video.conftest import picture
 
 from ehrnet_tf.errors import DataError, UsageError
-from ehrnet_tf.video import open_source, sources
+from ehrnet_tf.video import Stream, open_source, sources
 from ehrnet_tf.video.sources import Capture, Pictures, is_video
 
 
@@ -46,7 +48,7 @@ class FakeCapture:
 
     def read(self):
         self.left -= 1
-        return (self.left >= 0, np.zeros((4, 4, 3), np.uint8) if self.left >= 0 else None)
+        return (self.left >= 0, picture(0) if self.left >= 0 else None)
 
     def release(self):
         self.released = True
@@ -129,13 +131,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_a_file_of_a_web_server_is_read_in_full(make_video, tmp_path):
-    make_video(count=28)
+@pytest.mark.parametrize(("name", "count"), [("walk.mp4", 28), ("walk.ts", None)])
+def test_a_file_of_a_web_server_is_read_in_full(make_video, tmp_path, name, count):
+    make_video(name, count=28)
     handler = functools.partial(Quiet, directory=tmp_path)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with open_source(f"http://127.0.0.1:{server.server_port}/walk.mp4") as source:
-            assert (source.live, source.count) == (False, 28)
+        with open_source(f"http://127.0.0.1:{server.server_port}/{name}?a=b.c") as source:
+            assert (source.live, source.count) == (False, count)
             assert numbers(source) == list(range(28))
         server.shutdown()
 
@@ -151,6 +154,65 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(sources, "_OPENING_PATIENCE", 0.2)
     with silent_server() as address, pytest.raises(DataError, match=r"camera: no picture came for 0.2 s; try"):
         open_source(address)
+
+
+@pytest.mark.parametrize("stop", ["patience", "Ctrl-C"])
+def test_a_source_that_opens_after_it_was_given_up_is_freed(monkeypatch, stop):
+    go, freed = threading.Event(), threading.Event()
+    capture = FakeCapture(3)
+    capture.release = freed.set
+
+    def late():
+        go.wait(10)
+        return Capture(capture, "camera 0", live=True)
+
+    get = sources.queue.Queue.get
+
+    def interrupted(self, block=True, timeout=None):
+        if timeout:
+            raise KeyboardInterrupt
+        return get(self, block, timeout)
+
+    monkeypatch.setattr(sources, "_OPENING_PATIENCE", 0.1)
+    with monkeypatch.context() as patch, pytest.raises(DataError if stop == "patience" else KeyboardInterrupt):
+        if stop == "Ctrl-C":
+            patch.setattr(sources.queue.Queue, "get", interrupted)
+        sources._patiently(late, "camera 0", "is it free?")
+    assert not freed.is_set()
+    go.set()
+    assert freed.wait(5)
+
+
+def test_macos_opens_cameras_in_the_main_thread(monkeypatch):
+    found = []
+    monkeypatch.setattr(sources, "_open_camera", lambda text: found.append(threading.current_thread().name))
+    open_source("0")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    open_source("0")
+    assert found == ["opener", threading.main_thread().name]
+
+
+def test_what_a_source_raises_comes_out_of_a_stream(estimator):
+    class TimesOut(FakeCapture):
+        def read(self):
+            if self.left < 3:
+                raise OSError(errno.ETIMEDOUT, "Connection timed out")
+            return super().read()
+
+    with (
+        Stream(estimator, Capture(TimesOut(3), "nas.mp4", live=False)) as stream,
+        pytest.raises(TimeoutError, match="timed out"),
+    ):
+        list(stream)
+
+
+def test_a_file_is_freed_however_long_a_picture_takes(monkeypatch, estimator):
+    waits = []
+    monkeypatch.setattr("ehrnet_tf.video.overlap.Ahead.stop", lambda self, limit=2.0: waits.append(limit) or True)
+    for name, live in (("walk.mp4", False), ("http://host/walk.mp4", False), ("camera 0", True)):
+        with Stream(estimator, Capture(FakeCapture(1), name, live)) as stream:
+            list(stream)
+    assert waits == [None, 2.0, 2.0]
 
 
 def test_a_file_that_may_not_be_read(make_video, monkeypatch):

@@ -1,11 +1,13 @@
 import builtins
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ehrnet_tf.video import open_source
+from ehrnet_tf.video import writer as module
 from ehrnet_tf.video.writer import VideoWriter
 
 FULL = """
@@ -139,3 +141,11 @@ def test_nothing_written_leaves_nothing(tmp_path):
     with VideoWriter(tmp_path / "out.mp4", 25):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "has_pyav", lambda: False)
+    monkeypatch.setattr(module.cv2, "VideoWriter", lambda *_: SimpleNamespace(isOpened=lambda: False))
+    with pytest.raises(OSError, match="cannot write MPEG-4") as error, VideoWriter(tmp_path / "out.mp4", 25) as writer:
+        writer.write(square(100), 0.0)
+    assert error.value.filename == str(tmp_path / "out.mp4") and not list(tmp_path.iterdir())
