@@ -4,6 +4,7 @@
 
 Pictures are drawn on the spot, as `ehrnet make-data --upright --max-people 2` draws them, from a seed of their own. A
 person counts as found if somebody in the picture has an object keypoint similarity (OKS) of 0.5 or more with them.
+Needs Python 3.10.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def main() -> None:
     counts: dict[tuple[str, str], list[bool]] = {}
     for index in range(args.pictures):
         picture, annotations, figures = _make(np.random.default_rng([SEED, 1, index]), 256, 2, True)
+        people = (annotation for annotation in annotations if not annotation["iscrowd"])  # a crowd has no figure
         poses = estimator(picture)
-        for annotation, figure in zip(annotations, figures, strict=True):
+        for annotation, figure in zip(people, figures, strict=True):
             if not annotation["num_keypoints"]:
                 continue
             hit = bool(len(poses)) and bool(oks(poses.keypoints, annotation, sigmas).max() >= 0.5)

@@ -15,7 +15,7 @@ import pytest
 import ehrnet_tf
 import fake_tensorrt
 import painted
-from ehrnet_tf import demo
+from ehrnet_tf import demo, predict
 from ehrnet_tf.benchmark import run as benchmark
 from ehrnet_tf.benchmark.stages import Subject
 from ehrnet_tf.converters.jetson import camera, deploy
@@ -73,7 +73,7 @@ class Worker(benchmark.Worker):
 class Screen(contextlib.nullcontext):
     """A window that stays open."""
 
-    def show(self, image):
+    def show(self, image, wait=False):
         return True
 
     def __enter__(self):
@@ -126,6 +126,8 @@ def install(patch: pytest.MonkeyPatch, folder) -> None:
     patch.setattr(os.path, "exists", lambda path: str(path).startswith("/dev/video") or exists(path))
     patch.setattr(camera, "open_capture", lambda pipeline: FewPictures())
     patch.setattr(screen, "Screen", Screen)
+    patch.setattr(predict, "Screen", Screen)
+    patch.setattr(screen, "check_screen", lambda: None)
     patch.setitem(sys.modules, "picamera2", types.SimpleNamespace(Picamera2=Picamera2))
 
     patch.setattr(benchmark, "Worker", Worker)

@@ -13,12 +13,14 @@ import re
 import runpy
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import fakes, table
+from . import fakes, options, table
+from .inline import check_overrides
 from .packages import Fault, check_pip
 from .pages import ROOT
 
@@ -62,7 +64,7 @@ def _ehrnet(desk: Any, words: list[str], command: Any, inline: bool) -> None:
 
     name = words[1]
     if inline and not _is_complete(words[1:]):
-        _check_options(words[1:])
+        _check_incomplete(words[1:])
         return
     if "--help" in words:
         return _parse_ehrnet(words[1:])
@@ -128,20 +130,30 @@ def _parse_ehrnet(arguments: list[str]) -> None:
             load_config(args.config, overrides, *kind)
         except UsageError as error:
             raise Fault(str(error)) from None
+    if args.function is cli.models:
+        for variant in args.variants:
+            _check_variant(variant)
 
 
-def _check_options(arguments: list[str]) -> None:
-    """Raises Fault for a command or an option that there is not, in a command that is not all there."""
-    from ehrnet_tf import cli
-    from ehrnet_tf.cli_parser import build_parser
+def _check_variant(variant: str) -> None:
+    from ehrnet_tf.errors import UsageError
+    from ehrnet_tf.models.scaling import classifier_scale, scale
 
-    (subs,) = (a for a in build_parser(cli.COMMANDS)._actions if isinstance(a, argparse._SubParsersAction))
-    if arguments[0] not in subs.choices:
+    try:
+        (classifier_scale if variant.upper().startswith("B") else scale)(variant)
+    except UsageError as error:
+        raise Fault(str(error)) from None
+
+
+def _check_incomplete(arguments: list[str]) -> None:
+    """Raises Fault for a command, an option or a value that there is not, in a command that is not all there."""
+    program = f"ehrnet {arguments[0]}"
+    known = options.all_options().get(program)
+    if known is None:
         raise Fault(f"ehrnet has no command '{arguments[0]}'")
-    known = subs.choices[arguments[0]]._option_string_actions
-    for word in arguments[1:]:
-        if word.startswith("--") and word not in known:
-            raise Fault(f"ehrnet {arguments[0]} has no option {word}")
+    options.check_options(known, arguments[1:], program)
+    if arguments[0] in ("train", "pretrain", "quantize", "demo"):
+        check_overrides([word for word in arguments[1:] if _OVERRIDE.match(word)])
 
 
 def _globbed(word: str) -> list[str]:
@@ -166,6 +178,9 @@ def _python(desk: Any, words: list[str], command: Any, inline: bool) -> None:
 def _module(desk: Any, words: list[str]) -> None:
     name, *arguments = words
     if name in table.MODULES:
+        for word in arguments:
+            if word.startswith("-") and word not in table.MODULES[name][1]:
+                raise Fault(f"python -m {name} has no option {word} that a test knows (tests/docs/table.py: MODULES)")
         return
     if not name.startswith("ehrnet_tf."):
         raise Fault(f"'{name}' is a module that no test knows (tests/docs/table.py: MODULES)")
@@ -257,6 +272,17 @@ def _cp(desk: Any, words: list[str], command: Any, inline: bool) -> None:
     shutil.copy(words[1], words[2])
 
 
+def _unzip(desk: Any, words: list[str], command: Any, inline: bool) -> None:
+    """By Python's zipfile: the program is not on every machine."""
+    if words[1] != "-p" or len(words) != 4:
+        raise Fault("only unzip -p FILE MEMBER is known here")
+    name, member = words[2:]
+    desk.provide([name])
+    with zipfile.ZipFile(name) as archive:
+        if member not in archive.namelist():
+            raise Fault(f"{name} has no member {member}")
+
+
 PROGRAMS = {
     "ehrnet": _ehrnet,
     "python": _python,
@@ -267,4 +293,5 @@ PROGRAMS = {
     "pytest": _pytest,
     "cd": _cd,
     "cp": _cp,
+    "unzip": _unzip,
 }

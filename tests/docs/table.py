@@ -11,6 +11,12 @@ CLASSES = {"CLASSES", "PARTS"}  # folders of class folders
 SHARDS = {"SHARDS"}
 PICTURES = {"photos", "pictures", "PICTURES", "folder"}
 RUNS = {"demo_output/run", "demo/run"}  # and runs/ANYTHING
+STORIES = {  # pages whose steps go on from each other, and what else than data and pictures they take for granted
+    "docs/keypoints.md": set(),
+    "docs/own-data.md": set(),
+    "docs/start.md": set(),
+}
+ASSUMED = {"estimator": {"docs/drawing.md", "docs/video.md"}}  # names in Python, and who need not make them
 KEYPOINTS = {"mine.yaml"}  # the page's own ```yaml block, else `corners`
 
 AS_IT_IS = "docs/models/"  # what lies there is in the repository
@@ -89,6 +95,7 @@ VARIANTS = {"import-pytorch": {"H-2": "H-4"}}  # of the checkpoint that is made 
 PARSED = [  # commands of ehrnet whose arguments are parsed, with their configuration: a pattern, and the reason
     (r"ehrnet models", "builds every variant that it names; tests/test_cli.py runs it for a few"),
     (r"quantize\.graph=poses", "dear; tests/quantization/test_finetune.py does it"),
+    (r"--out runs/h-2 ", "dear; README has the same command for H-4"),
     (r"eval h0\.keras", "dear: a whole network; the line that makes it runs"),
     (r"--people 30", "dear; README has the same command, where 30 is the default"),
     (r"import-pytorch .*--model H-2", "dear; the line above it runs, and tests/test_cli.py names a variant"),
@@ -106,6 +113,7 @@ BENCHMARKS = {  # scripts in them that are run, with what makes them quick; of o
     "drawing.py": ["--rounds", "1"],
     "perfect_maps.py": ["--limit", "1", "--size", "64"],
     "tracking.py": ["--seeds", "1", "--rounds", "0"],
+    "who_is_found.py": ["--pictures", "82"],  # the last one has a crowd
 }
 PARSED_BENCHMARKS = {
     "android_decoder.py": "compiles Kotlin",
@@ -121,7 +129,6 @@ PARSED_BENCHMARKS = {
     "training_step.py": "traces whole networks",
     "variants.py": "exports every variant",
     "video.py": "draws a video of hours",
-    "who_is_found.py": "looks at a thousand pictures",
 }
 SCRIPTS = {  # others of this repository, which write into it
     "tests/android/record.py",
@@ -129,7 +136,10 @@ SCRIPTS = {  # others of this repository, which write into it
     "tests/android/record_models.py",
     "tests/android/record_tracks.py",
 }
-MODULES = {"venv": "makes an environment", "http.server": "serves until it is stopped"}  # of Python's own, by -m
+MODULES = {  # of Python's own, by -m: why they are not run, their options
+    "venv": ("makes an environment", {"--system-site-packages"}),
+    "http.server": ("serves until it is stopped", {"--directory", "--bind"}),
+}
 PACKAGES = {  # of others, that the pages have people install
     "ai-edge-litert",
     "jax",
@@ -154,8 +164,22 @@ ELSEWHERE = {  # programs that are not run at all
     "/usr/src/tensorrt/bin/trtexec": "a Jetson's",
     "vcgencmd": "a Raspberry Pi's",
     "uname": "only shown",
-    "unzip": "not on every machine",
     "kill": "ends processes",
+}
+OPTIONS = {  # of other programs, in running text without the program: whose they are
+    "--calib": "trtexec",
+    "--list-formats-ext": "v4l2-ctl",
+    "--no-deps": "pip",
+    "--system-site-packages": "venv",
+}
+OTHERS_NAMES = {"data.astronaut": "scikit-image", "model.fit": "Keras"}  # that begin like a section or a subpackage
+FILES = {"csv", "js", "json", "keras", "log", "md", "npz", "png", "py", "yaml"}  # endings of files' names
+# Pages whose tables of symptoms quote messages, and the messages in them that others say:
+MESSAGES = {
+    "docs/jetson.md": {"Missing scale and zero-point for tensor"},
+    "docs/quantisation.md": set(),
+    "docs/raspberry-pi.md": {"numpy.core.multiarray failed to import"},
+    "docs/troubleshooting.md": {"import cv2"},
 }
 
 # Indented blocks that are no commands, by how their first line begins.

@@ -11,7 +11,7 @@ import shutil
 import traceback
 from pathlib import Path
 
-from . import fakes, names, programs, standins, table
+from . import fakes, inline, messages, names, programs, standins, table
 from .packages import Fault
 from .pages import ROOT, Snippet, snippets
 from .shell import Command, commands
@@ -40,7 +40,7 @@ class Workshop:
         for snippet in found:
             for line, what, fault in desk.try_out(snippet):
                 said.append(f"{page}:{line}: {what}: {fault}")
-        return said
+        return said + [f"{page}:{line}: {what}: {fault}" for line, what, fault in messages.faults(page, text)]
 
 
 class Desk:
@@ -62,8 +62,12 @@ class Desk:
             if fault := self.run_code(snippet):
                 yield fault
         elif snippet.kind == "inline":
-            words = snippet.text.split()
-            if len(words) > 1 and programs.is_known(snippet.text):
+            if not programs.is_known(snippet.text):
+                try:
+                    inline.check(snippet.text)
+                except Fault as fault:
+                    yield snippet.line, snippet.text, str(fault)
+            elif len(snippet.text.split()) > 1:
                 yield from self.run_all(snippet, inline=True)
         elif snippet.kind == "indented":
             known = table.TEXTS.get(self.page, [])
@@ -164,6 +168,12 @@ class Desk:
         elif name in table.KEYPOINTS:
             block = self.keypoints or (ROOT / "configs/keypoints/corners.yaml").read_text()
             path.write_text(block)
+        elif name in table.DATASETS:
+            self.provide_data(name)
+        elif make := standins.maker(name):
+            self._share(make, name, name)
+        elif name not in table.STORIES.get(self.page, {name}):
+            return  # an earlier command of the page should have made it
         elif name in table.MADE_BY:
             (command,) = commands(table.MADE_BY[name])
             store = self if self.page == "stand-ins" else Desk(self.workshop, "stand-ins", "")
@@ -172,10 +182,6 @@ class Desk:
             for part in table.COPIES.get(path.suffix, (name,)):  # a.bin beside a.xml
                 part = str(Path(name).with_suffix(Path(part).suffix))
                 self._copy(store, part, part)
-        elif name in table.DATASETS:
-            self.provide_data(name)
-        elif make := standins.maker(name):
-            self._share(make, name, name)
         elif name in table.RUNS or re.fullmatch(r"runs/[^/.]+", name):
             self._copied("runs/a", name)
         elif whole and path.suffix in table.COPIES:
@@ -248,7 +254,8 @@ class Desk:
     def _name(self, wanted: set[str]) -> None:
         """Gives values to names that pages use without saying where they come from."""
         for name in (wanted & set(names.NAMES)) - set(self.names):
-            self.names[name] = names.NAMES[name](self)
+            if self.page in table.ASSUMED.get(name, {self.page}):
+                self.names[name] = names.NAMES[name](self)
 
     def _expanded(self, word: str) -> str:
         for old, new in table.RENAMED.items():
