@@ -97,6 +97,10 @@ PARSED = [  # commands of ehrnet whose arguments are parsed, with their configur
     (r"quantize\.graph=poses", "dear; tests/quantization/test_finetune.py does it"),
     (r"--out runs/h-2 ", "dear; README has the same command for H-4"),
     (r"eval h0\.keras", "dear: a whole network; the line that makes it runs"),
+    (
+        r"export .*--licence",
+        "dear; README has the same command without a licence, tests/converters/test_export.py gives one",
+    ),
     (r"--people 30", "dear; README has the same command, where 30 is the default"),
     (r"import-pytorch .*--model H-2", "dear; the line above it runs, and tests/test_cli.py names a variant"),
     (r"--format tf-trt", "needs a TensorFlow built with TensorRT; tests/converters/test_tf_trt.py has a stand-in"),
