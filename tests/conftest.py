@@ -14,6 +14,7 @@ LONG = (
     "test_rounding.py",
     "test_notebooks.py",
     "test_options.py",
+    "test_train.py",
 )
 
 
