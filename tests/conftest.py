@@ -14,7 +14,6 @@ LONG = (
     "test_rounding.py",
     "test_notebooks.py",
     "test_options.py",
-    "test_train.py",
 )
 
 
